@@ -1,0 +1,28 @@
+/**
+ * @file loop.h
+ * brood on a loop that is yours: ending it, and telling its handles from your own. Loop thread only.
+ */
+#ifndef BROOD_LOOP_H
+#define BROOD_LOOP_H
+
+#include <brood/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * End all of brood on a loop: every child is closed as by brood_child_close, those being started are cancelled.
+ * Run the loop until on_closed comes.
+ *
+ * Returns 0; -ENOENT if nothing of brood lives there, and then on_closed does not come.
+ */
+BROOD_API int brood_loop_close(uv_loop_t *loop, void (*on_closed)(uv_loop_t *loop, void *data), void *data);
+
+/** Whether a handle that uv_walk shows (a `uv_handle_t *`) is brood's: such must not be closed by others. */
+BROOD_API bool brood_loop_owns(uv_loop_t *loop, const void *handle);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,55 @@
+/**
+ * @file own.h
+ * Whose a process is: what a stop reaches, and the switch that stops many at once.
+ */
+#ifndef BROOD_OWN_H
+#define BROOD_OWN_H
+
+#include <brood/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What belongs to a child: what a timeout, an abort, a limit or a close reaches. */
+typedef enum brood_ownership {
+    /** `CHILD` for spawn; `GROUP` for the exec forms, unless the child inherits a terminal or is `detached`. */
+    BROOD_OWN_DEFAULT = 0,
+    BROOD_OWN_CHILD, /**< the process alone; its own children live on */
+    /**
+     * The process and all in its process group, which is made for it. Whoever leaves the group escapes. A group of
+     * its own is out of the terminal's foreground: it does not see Ctrl-C, and is stopped when it reads the terminal.
+     */
+    BROOD_OWN_GROUP,
+    BROOD_OWN_TREE, /**< reserved: -ENOTSUP today */
+    BROOD_OWN_NONE  /**< nothing: no time limit may be set, and a close lets it live */
+} brood_ownership;
+
+/** A switch that stops every child that was started with it: Node's AbortController. */
+typedef struct brood_abort brood_abort;
+
+/**
+ * A new switch, not yet pulled. It costs one descriptor.
+ *
+ * ret_abort  yours until brood_abort_free; children hold on to it by themselves.
+ *
+ * Returns 0, -EMFILE, -ENFILE or -ENOMEM. Any thread.
+ */
+BROOD_API int brood_abort_new(brood_abort **ret_abort);
+
+/**
+ * Pull it: every child started with it is stopped, now and later: one that is given a pulled switch is not started.
+ * The stop is carried out by each child's loop. Any thread, and in a signal handler (async-signal-safe). Pulling twice is harmless.
+ */
+BROOD_API void brood_abort_now(brood_abort *abort);
+
+/** Whether it was pulled. Any thread. */
+BROOD_API bool brood_abort_pulled(const brood_abort *abort);
+
+/** Give up your hold. NULL is harmless. Any thread, but not while a signal handler may still pull it. */
+BROOD_API void brood_abort_free(brood_abort *abort);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

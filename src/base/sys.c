@@ -1,0 +1,215 @@
+/*
+ * System calls behind wrappers; see sys.h. What a kernel lacks is learnt from its answer to the first call that needs
+ * it, and remembered for the process.
+ */
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x00000100 /* Linux 6.18 */
+#endif
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+#define PIDFD_SIGNAL_PROCESS_GROUP_FLAG (1U << 2) /* Linux 6.9 */
+
+#define TRY(what, error)                                                                                               \
+    do {                                                                                                               \
+        int fault_ = brood__fault(what, error);                                                                        \
+        if (fault_ < 0)                                                                                                \
+            return fault_;                                                                                             \
+    } while (0)
+
+static atomic_bool lacking[BROOD__FEATURE_COUNT];
+
+BROOD__RAW bool brood__has(brood__feature feature) {
+    return !atomic_load_explicit(&lacking[feature], memory_order_relaxed) && !brood__feature_forced_off(feature);
+}
+
+BROOD__RAW void brood__lacks(brood__feature feature) {
+    atomic_store_explicit(&lacking[feature], true, memory_order_relaxed);
+}
+
+void brood__close(int fd) {
+    if (fd < 0)
+        return;
+    int kept = errno;
+    close(fd); /* on Linux the descriptor is gone even after EINTR */
+    errno = kept;
+}
+
+int brood__fd_lift(int fd, int at_least) {
+    if (fd >= at_least)
+        return fd;
+    int fault = brood__fault("fcntl", EMFILE);
+    int lifted = fault < 0 ? fault : fcntl(fd, F_DUPFD_CLOEXEC, at_least);
+    if (lifted == -1)
+        lifted = -errno;
+    brood__close(fd);
+    return lifted;
+}
+
+int brood__pipe(int ret_fds[2]) {
+    int fds[2];
+    TRY("pipe2", EMFILE);
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    fds[0] = brood__fd_lift(fds[0], 3);
+    fds[1] = brood__fd_lift(fds[1], 3);
+    if (fds[0] < 0 || fds[1] < 0) {
+        int r = fds[0] < 0 ? fds[0] : fds[1];
+        brood__close(fds[0]);
+        brood__close(fds[1]);
+        return r;
+    }
+    ret_fds[0] = fds[0];
+    ret_fds[1] = fds[1];
+    return 0;
+}
+
+int brood__open(const char *path, int flags) {
+    TRY("open", EMFILE);
+    int fd;
+    do
+        fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0666);
+    while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : brood__fd_lift(fd, 3);
+}
+
+int brood__eventfd(void) {
+    TRY("eventfd", EMFILE);
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return fd < 0 ? -errno : brood__fd_lift(fd, 3);
+}
+
+int brood__nonblock(int fd) {
+    TRY("fcntl", EBADF);
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+bool brood__fd_is_open(int fd) {
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+ssize_t brood__read(int fd, void *buffer, size_t size) {
+    TRY("read", EIO);
+    ssize_t n;
+    do
+        n = read(fd, buffer, size);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+/*
+ * A write that would raise SIGPIPE does so in this thread, at once. So block it here, write, and if the write failed for
+ * want of a reader, consume what it raised; a SIGPIPE that was pending before was somebody else's and stays.
+ */
+static ssize_t write_blocking_sigpipe(int fd, const void *bytes, size_t len) {
+    sigset_t pipe_set, before, pending;
+    sigemptyset(&pipe_set);
+    sigaddset(&pipe_set, SIGPIPE);
+    sigpending(&pending);
+    bool was_pending = sigismember(&pending, SIGPIPE) == 1;
+    pthread_sigmask(SIG_BLOCK, &pipe_set, &before);
+    ssize_t n = write(fd, bytes, len);
+    int error = errno;
+    if (n < 0 && error == EPIPE && !was_pending) {
+        while (sigtimedwait(&pipe_set, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
+            ;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return n;
+}
+
+static ssize_t write_once(int fd, const void *bytes, size_t len) {
+    if (brood__has(BROOD__NOSIGNAL)) {
+        struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+        ssize_t n = pwritev2(fd, &part, 1, -1, RWF_NOSIGNAL);
+        if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL))
+            return n;
+        brood__lacks(BROOD__NOSIGNAL);
+    }
+    return write_blocking_sigpipe(fd, bytes, len);
+}
+
+ssize_t brood__write(int fd, const void *bytes, size_t len) {
+    TRY("write", EIO);
+    ssize_t n;
+    do
+        n = write_once(fd, bytes, len);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+int brood__pidfd_open(pid_t pid) {
+    TRY("pidfd_open", EMFILE);
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return fd < 0 ? -errno : brood__fd_lift(fd, 3);
+}
+
+int brood__pidfd_signal(int pidfd, int signal) {
+    return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+int brood__pidfd_signal_group(int pidfd, int signal) {
+    if (!brood__has(BROOD__PIDFD_GROUP))
+        return -EINVAL;
+    if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, PIDFD_SIGNAL_PROCESS_GROUP_FLAG) == 0)
+        return 0;
+    return -errno;
+}
+
+int brood__wait(int pidfd, bool reap, int *ret_status, struct rusage *ret_usage) {
+    siginfo_t info = {0};
+    int options = WEXITED | WNOHANG | (reap ? 0 : WNOWAIT);
+    while (syscall(SYS_waitid, P_PIDFD, pidfd, &info, options, ret_usage) < 0)
+        if (errno != EINTR)
+            return errno == EAGAIN ? 0 : -errno;
+    if (info.si_pid == 0)
+        return 0;
+    if (info.si_code == CLD_EXITED)
+        *ret_status = W_EXITCODE(info.si_status, 0);
+    else
+        *ret_status = W_EXITCODE(0, info.si_status) | (info.si_code == CLD_DUMPED ? WCOREFLAG : 0);
+    return 1;
+}
+
+/* As much of the kernel's struct pidfd_info as Linux 6.15 defined; its size is part of the ioctl's number. */
+struct pidfd_info_v0 {
+    uint64_t mask, cgroup_id;
+    uint32_t pid, tgid, ppid, ids[8];
+    int32_t exit_code;
+};
+#define PIDFD_GET_INFO_V0 _IOWR(0xFF, 11, struct pidfd_info_v0)
+#define PIDFD_INFO_EXIT_BIT (1U << 3)
+
+int brood__wait_stolen(int pidfd, int *ret_status) {
+    if (!brood__has(BROOD__PIDFD_INFO))
+        return -ENODATA;
+    for (int tries = 0; tries < 2; tries++) {
+        struct pidfd_info_v0 info = {.mask = PIDFD_INFO_EXIT_BIT};
+        if (ioctl(pidfd, PIDFD_GET_INFO_V0, &info) == 0 && (info.mask & PIDFD_INFO_EXIT_BIT)) {
+            *ret_status = info.exit_code;
+            return 0;
+        }
+        /* The kernel tells of the end before the one who takes the status is done with it: POLLHUP is the end of that. */
+        struct pollfd reaped = {.fd = pidfd};
+        if (poll(&reaped, 1, 100) <= 0)
+            break;
+    }
+    return -ENODATA;
+}

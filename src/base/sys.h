@@ -1,0 +1,52 @@
+/*
+ * The system calls that can fail, one wrapper each: a negative errno, close-on-exec from birth, never one of the
+ * numbers 0 to 2 (a host may have closed those), a fallback where an older kernel lacks the call, and the place where
+ * a test makes it fail. What the code between clone and exec does is in process/child.c.
+ */
+#ifndef BROOD_BASE_SYS_H
+#define BROOD_BASE_SYS_H
+
+#include "base/fault.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+/* Whether the host has a feature; asked once, and then remembered, unless a test takes it away. */
+bool brood__has(brood__feature feature);
+/* Remember that it has not. */
+void brood__lacks(brood__feature feature);
+
+/* ret_fds: [0] to read, [1] to write; both blocking. */
+int brood__pipe(int ret_fds[2]);
+/* The descriptor, or a negative errno. */
+int brood__open(const char *path, int flags);
+int brood__eventfd(void);
+/* Move a descriptor to `at_least` or above; takes it: on error it is closed. */
+int brood__fd_lift(int fd, int at_least);
+/* Only on descriptors that brood made: the flag belongs to the open file, which others may share. */
+int brood__nonblock(int fd);
+bool brood__fd_is_open(int fd);
+/* Harmless on -1; keeps errno. */
+void brood__close(int fd);
+
+/* Bytes read, 0 at the end, -EAGAIN, or another errno. Goes on after EINTR. */
+ssize_t brood__read(int fd, void *buffer, size_t size);
+/* Bytes written or a negative errno. Never raises SIGPIPE. */
+ssize_t brood__write(int fd, const void *bytes, size_t len);
+
+int brood__pidfd_open(pid_t pid);
+/* Signal the process, or 0 to ask. */
+int brood__pidfd_signal(int pidfd, int signal);
+/* Signal its whole process group, also when it is reaped; -EINVAL where the kernel cannot. */
+int brood__pidfd_signal_group(int pidfd, int signal);
+/*
+ * Ask how a child ended. 1: `ret_status` is its wait status, 0: it has not ended, -ECHILD: it has, and somebody else
+ * took the status. `reap` leaves no zombie.
+ */
+int brood__wait(int pidfd, bool reap, int *ret_status, struct rusage *ret_usage);
+/* The wait status of a process that somebody else has reaped; -ENODATA where the kernel does not tell. */
+int brood__wait_stolen(int pidfd, int *ret_status);
+
+#endif

@@ -1,0 +1,96 @@
+/*
+ * A child of a loop, from inside: one block of memory that holds its streams and all of its libuv handles, one state,
+ * and a count of what must close before the memory may go.
+ */
+#ifndef BROOD_CHILD_CHILD_INTERNAL_H
+#define BROOD_CHILD_CHILD_INTERNAL_H
+
+#include "child/options.h"
+#include "child/result.h"
+#include "loop/starters.h"
+#include "own/abort.h"
+#include "own/deadlines.h"
+#include "own/owned.h"
+#include "stream/stream.h"
+
+/*
+ *               brood_spawn        exit, failure       pipes closed
+ *   STARTING ---------> RUNNING ---------> EXITED ---------> ENDED     then, once it is closed: GONE
+ *       `------------------------------------'
+ */
+typedef enum brood__child_state {
+    BROOD__STARTING, /* on a starter thread, or in its queue */
+    BROOD__RUNNING,
+    BROOD__EXITED, /* the process ended; pipes, or what else it owns, are waited for */
+    BROOD__ENDED,  /* the last event was told; kept for the user */
+    BROOD__GONE,   /* freed once its handles are closed */
+} brood__child_state;
+
+/* What happens on a starter thread, and comes back. */
+typedef struct brood__start_job {
+    brood__job job;
+    brood_child *child;
+    brood__plan plan;
+    brood__process process;
+    brood_failure failure;
+    int result;
+} brood__start_job;
+
+struct brood_child {
+    brood__loop *loop;
+    brood__loop_part part;
+    brood__child_state state;
+    bool closed;       /* by the user: only on_close is still told */
+    bool self_closing; /* the user has no pointer */
+    bool let_live;     /* nothing stops it: detached, or owned by nobody */
+    bool orphan;       /* closed and let live: on_close was told, the process is only waited for */
+    bool orphan_told;
+    bool cancelled; /* to be stopped before it was told to run */
+    bool cut;
+    bool unreffed, busy;
+    bool active;       /* has a place in the loop's `active` */
+    bool spawn_untold; /* on_spawn is still to come */
+    unsigned pins;     /* callbacks, or an await, that still need the memory */
+    unsigned handles;  /* open libuv handles of ours, streams' not counted */
+    unsigned open_streams;
+
+    brood__owned owned;
+    brood_exit exit;
+    brood__deadlines deadlines;
+    uint64_t asked_us, timeout_ms;
+    int kill_signal;
+    pid_t cut_pid;
+
+    brood_abort *abort;
+    brood__abort_listener abort_listener;
+    brood__start_job *job; /* STARTING */
+    brood__post later;     /* on_spawn, or the end of an orphan */
+
+    uv_poll_t watch; /* the pidfd */
+    uv_timer_t timer;
+    bool watch_open, timer_open;
+
+    void (*on_spawn)(brood_child *, void *);
+    void (*on_error)(brood_child *, const brood_failure *, void *);
+    void (*on_exit)(brood_child *, const brood_exit *, void *);
+    void (*on_close)(brood_child *, const brood_exit *, void *);
+    void *data;
+    brood_on_result on_result;
+    void *result_data;
+
+    bool collects;
+    brood__collector collector;
+    brood_failure *failure; /* NOT_STARTED */
+    brood_result *result;   /* ENDED, unless taken */
+    char *command;
+
+    size_t stream_count;
+    brood_stream streams[];
+};
+
+/* The start that brood_spawn and the exec forms share. ret_child and ret_failure may be NULL. */
+int brood__child_spawn(uv_loop_t *uv, const brood_options *options, brood__form form, const char *command,
+                       brood_on_result on_result, void *result_data, brood_child **ret_child,
+                       brood_failure *ret_failure);
+
+#endif

@@ -1,0 +1,27 @@
+/* Making a brood_result: from what was collected and how the child ended, with a sentence about it. */
+#ifndef BROOD_CHILD_RESULT_H
+#define BROOD_CHILD_RESULT_H
+
+#include "child/collector.h"
+
+#include <brood/child.h>
+
+/* All that goes into a result. */
+typedef struct brood__ending {
+    brood_exit exit;
+    const char *command;          /* quoted */
+    const brood_failure *failure; /* NOT_STARTED: why; else NULL */
+    brood__collector *collector;  /* its bytes go over to the result; may be NULL */
+    bool cut;
+    pid_t cut_pid;
+    uint64_t asked_us, started_us, now_us; /* started_us 0: never */
+    uint64_t timeout_ms, idle_timeout_ms;
+} brood__ending;
+
+/* Never fails: without memory the texts are short, static ones. */
+void brood__result_make(const brood__ending *ending, brood_result *ret_result);
+
+/* The words as a shell would read them, cut at a length that a line can bear; NULL without memory. brood__free it. */
+char *brood__command_text(const char *const *words);
+
+#endif

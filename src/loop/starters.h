@@ -1,0 +1,24 @@
+/*
+ * Starter threads: where starts happen that must not hold up a loop. Shared by all loops of the process, made at first need, as
+ * many as there are cores and four at most, with every signal blocked, and they live as long as the host.
+ */
+#ifndef BROOD_LOOP_STARTERS_H
+#define BROOD_LOOP_STARTERS_H
+
+#include "loop/loop.h"
+
+typedef struct brood__job {
+    brood__list node;
+    void (*work)(struct brood__job *); /* on a starter thread */
+    brood__post done;                  /* then on the loop's */
+    brood__loop *loop;
+    bool waiting; /* guarded by the starters' lock */
+} brood__job;
+
+/* Hand over a job. Returns 0, or -EAGAIN or -ENOMEM if there is no thread to do it. */
+int brood__starters_submit(brood__job *job);
+
+/* Take a job back if nobody has begun it: true, and `done` will not be posted. */
+bool brood__starters_cancel(brood__job *job);
+
+#endif

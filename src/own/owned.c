@@ -1,0 +1,68 @@
+/*
+ * A process, or its group. A group is addressed by a number, which is safe from reuse only while somebody holds it: so a leader
+ * that owns its group stays a zombie until it is given up, unless the kernel can signal a group by the leader's
+ * pidfd (Linux 6.9), which never means another.
+ */
+#include "own/owned.h"
+
+#include "base/sys.h"
+#include "process/exit.h"
+
+#include <errno.h>
+#include <signal.h>
+
+static bool group_by_pidfd(void) {
+    return brood__has(BROOD__PIDFD_GROUP);
+}
+
+static int signal_group(brood__owned *o, int signal) {
+    int r = brood__pidfd_signal_group(o->process.pidfd, signal);
+    if (r != -EINVAL)
+        return r;
+    if (group_by_pidfd() && brood_signal_name(signal))
+        brood__lacks(BROOD__PIDFD_GROUP); /* the signal exists, so it was the flag that the kernel did not know */
+    if (o->reaped)
+        return -ESRCH;
+    return kill(-o->process.pid, signal) < 0 ? -errno : 0;
+}
+
+bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
+    /* One that leads its group is reaped only if the group can be reached without it. Asking tells whether the kernel can. */
+    if (o->reach == BROOD_OWN_GROUP && group_by_pidfd() && brood__pidfd_signal_group(o->process.pidfd, 0) == -EINVAL)
+        brood__lacks(BROOD__PIDFD_GROUP);
+    bool reap = o->reach != BROOD_OWN_GROUP || group_by_pidfd();
+    if (!brood__process_ended(&o->process, reap, ret_exit))
+        return false;
+    o->ended = true;
+    o->reaped = reap;
+    return true;
+}
+
+int brood__owned_signal(brood__owned *o, int signal) {
+    return o->ended ? -ESRCH : brood__pidfd_signal(o->process.pidfd, signal);
+}
+
+int brood__owned_signal_all(brood__owned *o, int signal) {
+    if (o->reach == BROOD_OWN_GROUP)
+        return signal_group(o, signal);
+    return brood__owned_signal(o, signal);
+}
+
+bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us) {
+    if (o->reach != BROOD_OWN_GROUP || deadlines->killed)
+        return true;
+    if (signal_group(o, 0) != -ESRCH && brood__group_lives(o->process.pid)) {
+        brood__deadlines_check_again(deadlines, now_us);
+        return false;
+    }
+    signal_group(o, SIGKILL); /* zombies do not mind, and what could not be seen is ended */
+    return true;
+}
+
+void brood__owned_done(brood__owned *o) {
+    brood_exit ignored;
+    if (o->ended && !o->reaped)
+        brood__process_ended(&o->process, true, &ignored);
+    brood__close(o->process.pidfd);
+    o->process = BROOD__PROCESS_NONE;
+}

@@ -1,0 +1,27 @@
+/* How a process ended: its status, by whatever way it can still be had, and what it used. */
+#ifndef BROOD_PROCESS_EXIT_H
+#define BROOD_PROCESS_EXIT_H
+
+#include "process/start.h"
+
+#include <brood/process.h>
+
+/*
+ * Look whether the process has ended. If so, fill ret_exit (reason EXITED, SIGNALED or UNKNOWN) and return true.
+ * `reap`: leave no zombie; else it stays, and may be asked again.
+ */
+bool brood__process_ended(const brood__process *process, bool reap, brood_exit *ret_exit);
+
+/*
+ * Find a process other than this one that has the other end of a pipe open, by /proc: its pid, or 0. Best effort: it sees only what the
+ * host may see. `host_end` is the host's descriptor of the pipe.
+ */
+pid_t brood__pipe_holder(int host_end);
+
+/*
+ * Whether a process group has a member that is not a zombie, by /proc: signalling it cannot tell, since zombies that nobody
+ * waits for count there for ever. False also where /proc cannot be read.
+ */
+bool brood__group_lives(pid_t group);
+
+#endif

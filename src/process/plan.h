@@ -1,0 +1,70 @@
+/*
+ * A start, prepared: all that a new process needs, in memory that stays put while it is used. child/options.c
+ * compiles a brood_options into one; start.c carries it out. Nothing in here is looked up, allocated or formatted
+ * between clone and exec.
+ */
+#ifndef BROOD_PROCESS_PLAN_H
+#define BROOD_PROCESS_PLAN_H
+
+#include "base/memory.h"
+
+#include <brood/base.h>
+
+#include <sys/resource.h>
+
+/* Where a slot's descriptor comes from. */
+typedef enum brood__source {
+    BROOD__FROM_INHERIT,  /* the host's of the same number */
+    BROOD__FROM_FD,       /* the host's `fd` */
+    BROOD__FROM_NULL,     /* /dev/null */
+    BROOD__FROM_FILE,     /* `path`, opened with `flags` */
+    BROOD__FROM_PIPE_IN,  /* a pipe that the child reads */
+    BROOD__FROM_PIPE_OUT, /* a pipe that the child writes */
+    BROOD__FROM_SLOT,     /* what slot number `fd` of the child has */
+} brood__source;
+
+typedef struct brood__plan_slot {
+    int slot; /* its number in the child; the array is sorted by it, without gaps or doubles below 3 */
+    brood__source from;
+    int fd;
+    const char *path;
+    int flags;
+    size_t pipe_size; /* 0: the kernel's default */
+    /* filled by the start */
+    int host_end;    /* PIPE: ours, non-blocking; -1 before, and once it was taken */
+    int source;      /* what is put into the slot; -1 before */
+    int moved;       /* the child's: where it has `source` now */
+    bool owned;      /* `source` is ours to close */
+    bool move_first; /* `source` would be overwritten before its turn */
+} brood__plan_slot;
+
+typedef struct brood__plan_limit {
+    int resource;
+    struct rlimit64 limit;
+} brood__plan_limit;
+
+typedef struct brood__plan {
+    brood__arena memory; /* of everything below */
+    const char *file;    /* a path, or a name to search in `search` */
+    char **argv;
+    char **shell_argv;  /* for a script without #!: "/bin/sh", its path, argv from 1 on; [1] is free */
+    char **envp;        /* NULL: the host's environ at the moment of the start */
+    const char *search; /* the child's PATH */
+    const char *cwd;    /* NULL: stays, unless cwd_by_fd */
+    bool cwd_by_fd;
+    int cwd_fd;
+    brood__plan_slot *slots;
+    size_t slot_count;
+    brood__plan_limit *limits;
+    size_t limit_count;
+    bool set_uid, set_gid, set_groups, set_umask, no_new_privs, new_session, new_group, keep_ignored;
+    bool groups_best_effort; /* dropping the groups is implied, not asked for: an ordinary user may be unable to */
+    uid_t uid;
+    gid_t gid;
+    gid_t *groups;
+    size_t group_count;
+    mode_t umask;
+    int nice;
+} brood__plan;
+
+#endif

@@ -1,0 +1,326 @@
+/*
+ * Carrying out a plan: open what the slots need, clone, learn whether the program runs.
+ *
+ * The clone shares the host's memory and suspends the calling thread until the child execs or exits (CLONE_VM and CLONE_VFORK), so
+ * it costs the same whatever the host's size. What is hard: the child's credentials change the host's memory, which
+ * the kernel answers by marking it non-dumpable; under an emulator (valgrind, qemu-user) memory is not shared, and the
+ * child's report must come through a pipe; and descriptors must not collide with the slots' numbers.
+ */
+#include "process/start.h"
+
+#include "base/clock.h"
+#include "base/failure.h"
+#include "base/sys.h"
+#include "process/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define CHILD_STACK 16384 /* child.c needs a few hundred bytes; the rest is for the kernel's habits */
+
+extern char **environ;
+
+/* --- slots, before the clone --- */
+
+static int open_pipe(brood__plan_slot *s) {
+    int fds[2];
+    int r = brood__pipe(fds);
+    if (r < 0)
+        return r;
+    bool child_reads = s->from == BROOD__FROM_PIPE_IN;
+    s->source = fds[child_reads ? 0 : 1];
+    s->owned = true;
+    s->host_end = fds[child_reads ? 1 : 0];
+    if (s->pipe_size)
+        fcntl(s->host_end, F_SETPIPE_SZ, (int)(s->pipe_size < INT_MAX ? s->pipe_size : INT_MAX)); /* a wish */
+    return brood__nonblock(s->host_end);
+}
+
+static int open_file(brood__plan_slot *s, const char *path, int flags) {
+    s->source = brood__open(path, flags);
+    s->owned = true;
+    return s->source < 0 ? s->source : 0;
+}
+
+static int borrow(brood__plan_slot *s, int fd) {
+    s->source = fd;
+    return brood__fd_is_open(fd) ? 0 : -EBADF;
+}
+
+static int open_slot(brood__plan_slot *s) {
+    switch (s->from) {
+    case BROOD__FROM_INHERIT:
+        if (s->slot <= 2 &&
+            !brood__fd_is_open(s->slot)) /* else the child's first open would become its stdin or stdout */
+            return open_file(s, "/dev/null", O_RDWR);
+        return borrow(s, s->slot);
+    case BROOD__FROM_FD:
+        return borrow(s, s->fd);
+    case BROOD__FROM_NULL:
+        return open_file(s, "/dev/null", O_RDWR);
+    case BROOD__FROM_FILE:
+        return open_file(s, s->path, s->flags);
+    case BROOD__FROM_PIPE_IN:
+    case BROOD__FROM_PIPE_OUT:
+        return open_pipe(s);
+    case BROOD__FROM_SLOT:
+        return 0; /* once all others are open */
+    }
+    return -EINVAL;
+}
+
+static brood__plan_slot *find_slot(const brood__plan *plan, int number) {
+    for (size_t i = 0; i < plan->slot_count; i++)
+        if (plan->slots[i].slot == number)
+            return &plan->slots[i];
+    return NULL;
+}
+
+/* Slots that are others' (2>&1). The options were checked: every chain ends. */
+static void follow_slots(brood__plan *plan) {
+    for (size_t i = 0; i < plan->slot_count; i++) {
+        const brood__plan_slot *s = &plan->slots[i];
+        while (s->from == BROOD__FROM_SLOT)
+            s = find_slot(plan, s->fd);
+        plan->slots[i].source = s->source;
+    }
+}
+
+static int fail_slot(const brood__plan_slot *s, int code, brood_failure *why) {
+    char subject[32];
+    snprintf(subject, sizeof subject, "slot %d", s->slot);
+    if (s->from == BROOD__FROM_FILE || s->from == BROOD__FROM_NULL)
+        return brood__fail(why, code, BROOD_STEP_OPEN, s->path ? s->path : "/dev/null", NULL);
+    bool pipe = s->from == BROOD__FROM_PIPE_IN || s->from == BROOD__FROM_PIPE_OUT;
+    return brood__fail(why, code, pipe ? BROOD_STEP_PIPE : BROOD_STEP_STDIO, subject, NULL);
+}
+
+static int open_slots(brood__plan *plan, brood_failure *why) {
+    for (size_t i = 0; i < plan->slot_count; i++) {
+        int r = open_slot(&plan->slots[i]);
+        if (r < 0)
+            return fail_slot(&plan->slots[i], r, why);
+    }
+    follow_slots(plan);
+    for (size_t i = 0; i < plan->slot_count; i++) {
+        brood__plan_slot *s = &plan->slots[i];
+        s->move_first = s->source != s->slot && find_slot(plan, s->source);
+    }
+    return 0;
+}
+
+static void close_child_ends(brood__plan *plan) {
+    for (size_t i = 0; i < plan->slot_count; i++) {
+        brood__plan_slot *s = &plan->slots[i];
+        if (s->owned && s->from != BROOD__FROM_SLOT)
+            brood__close(s->source);
+        s->owned = false;
+        s->source = -1;
+    }
+}
+
+static void close_host_ends(brood__plan *plan) {
+    for (size_t i = 0; i < plan->slot_count; i++) {
+        brood__close(plan->slots[i].host_end);
+        plan->slots[i].host_end = -1;
+    }
+}
+
+void brood__plan_done(brood__plan *plan) {
+    close_host_ends(plan);
+    brood__arena_done(&plan->memory);
+    memset(plan, 0, sizeof *plan);
+}
+
+/* --- the clone --- */
+
+/*
+ * Every signal is blocked around it, the C library's own included (hence the raw call): the child starts with this mask
+ * and with the host's handlers, none of which may run in it.
+ */
+static int clone_child(brood__launch *l, int *ret_pidfd) {
+    alignas(16) char stack[CHILD_STACK];
+    const uint64_t all = ~(uint64_t)0;
+    uint64_t before;
+    int r = brood__fault("clone", EAGAIN);
+    if (r < 0)
+        return r;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
+    r = clone(brood__child_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, l, ret_pidfd);
+    if (r < 0)
+        r = -errno;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
+    return r;
+}
+
+/*
+ * A change of credentials makes the kernel mark the memory as non-dumpable, and that memory is the host's as well: no
+ * core, no ptrace, /proc/self owned by root. So it is put back once the child has left; one at a time, or the second
+ * would save what the first had broken.
+ */
+static int clone_with_credentials(brood__launch *l, int *ret_pidfd) {
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&one_at_a_time);
+    int dumpable = prctl(PR_GET_DUMPABLE);
+    int r = clone_child(l, ret_pidfd);
+    if (dumpable == 1)
+        prctl(PR_SET_DUMPABLE, 1);
+    pthread_mutex_unlock(&one_at_a_time);
+    return r;
+}
+
+/* Wait for the end of a child that reported a failure, so that no zombie is left. Somebody else may be quicker. */
+static void reap_failed(int pidfd) {
+    siginfo_t info;
+    while (syscall(SYS_waitid, 3 /* P_PIDFD */, pidfd, &info, 4 /* WEXITED */, NULL) < 0 && errno == EINTR)
+        ;
+}
+
+/*
+ * Whether memory is shared is learnt on the way: until the first child has shown it, each start brings a pipe for its
+ * report as well.
+ */
+static atomic_int memory_shared; /* 0: not known, 1: yes, -1: no */
+
+static bool report_needs_pipe(void) {
+    return atomic_load(&memory_shared) != 1 || !brood__has(BROOD__SHARED_MEMORY);
+}
+
+/* The pipe closes at exec, or carries the report. */
+static void read_report(brood__launch *l, int fd) {
+    brood__report report;
+    ssize_t n;
+    do
+        n = read(fd, &report, sizeof report);
+    while (n < 0 && errno == EINTR);
+    if (n == (ssize_t)sizeof report)
+        l->report = report;
+}
+
+static int launch(brood__launch *l, brood__process *ret_process) {
+    const brood__plan *plan = l->plan;
+    brood__process process = BROOD__PROCESS_NONE;
+    int report[2] = {-1, -1};
+    int r;
+    if (report_needs_pipe()) {
+        r = brood__pipe(report);
+        if (r < 0)
+            return r;
+        while (report[1] >= 0 && find_slot(plan, report[1]))
+            report[1] = brood__fd_lift(report[1], report[1] + 1);
+        if ((r = report[1]) < 0)
+            goto out;
+    }
+    l->report_fd = report[1];
+    process.started_us = brood__now_us();
+    r = plan->set_uid || plan->set_gid || plan->set_groups ? clone_with_credentials(l, &process.pidfd)
+                                                           : clone_child(l, &process.pidfd);
+    if (r < 0) {
+        process.pidfd = -1;
+        goto out;
+    }
+    process.pid = r;
+    r = 0;
+    if (report[1] >= 0) {
+        atomic_store(&memory_shared, l->entered ? 1 : -1);
+        brood__close(report[1]);
+        report[1] = -1;
+        read_report(l, report[0]);
+    }
+    if (l->report.step) {
+        reap_failed(process.pidfd);
+        brood__close(process.pidfd);
+        r = -l->report.error;
+        goto out;
+    }
+    if (process.pidfd <
+        3) { /* out of the way of slots that a later child inherits; where that fails it is no harm to this one */
+        int lifted = fcntl(process.pidfd, F_DUPFD_CLOEXEC, 3);
+        if (lifted >= 0) {
+            brood__close(process.pidfd);
+            process.pidfd = lifted;
+        }
+    }
+    *ret_process = process;
+out:
+    brood__close(report[0]);
+    brood__close(report[1]);
+    return r;
+}
+
+/* --- what went wrong --- */
+
+static const char *exec_hint(const brood__plan *plan, int error) {
+    bool here = plan->file[0] == '/' || (!plan->cwd && !plan->cwd_by_fd);
+    if (error == ENOENT && !strchr(plan->file, '/'))
+        return "not found in PATH";
+    if (error == ENOENT && here && access(plan->file, F_OK) == 0)
+        return "it exists, but the interpreter or loader that it names does not";
+    if (error == EACCES && here && strchr(plan->file, '/')) {
+        int fd = open(plan->file, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        brood__close(fd);
+        return fd >= 0 ? "it is a directory" : NULL;
+    }
+    if (error == ENOEXEC)
+        return "not a program of this machine, nor a script";
+    return NULL;
+}
+
+static int fail_report(const brood__plan *plan, const brood__report *report, brood_failure *why) {
+    char number[32];
+    snprintf(number, sizeof number, report->step == BROOD_STEP_STDIO ? "slot %d" : "resource %d", report->index);
+    const char *subject = NULL, *hint = NULL;
+    switch ((brood_step)report->step) {
+    case BROOD_STEP_STDIO:
+    case BROOD_STEP_LIMIT:
+        subject = number;
+        break;
+    case BROOD_STEP_CWD:
+        subject = plan->cwd;
+        break;
+    case BROOD_STEP_EXEC:
+        subject = plan->file;
+        hint = exec_hint(plan, report->error);
+        break;
+    default:
+        break;
+    }
+    return brood__fail(why, -report->error, (brood_step)report->step, subject, hint);
+}
+
+int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *why) {
+    for (size_t i = 0; i < plan->slot_count; i++) {
+        plan->slots[i].host_end = plan->slots[i].source = -1;
+        plan->slots[i].owned = false;
+    }
+    int r = open_slots(plan, why);
+    if (r < 0)
+        goto out;
+    brood__launch l; /* not initialised as a whole: its path buffer is large, and used only by the child */
+    l.plan = plan;
+    l.envp = plan->envp ? plan->envp : environ;
+    l.highest_slot = plan->slots[plan->slot_count - 1].slot;
+    l.entered = false;
+    l.report = (brood__report){0};
+    r = launch(&l, ret_process);
+    if (r < 0)
+        r = l.report.step ? fail_report(plan, &l.report, why) : brood__fail(why, r, BROOD_STEP_CLONE, NULL, NULL);
+    else {
+        struct rusage usage;
+        ret_process->rss_floor_kb = getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss : UINT64_MAX;
+    }
+out:
+    close_child_ends(plan);
+    if (r < 0)
+        close_host_ends(plan);
+    return r;
+}

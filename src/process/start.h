@@ -1,0 +1,29 @@
+/*
+ * Starting a program: the one path by which a process comes into being. Any thread; the calling one is suspended until
+ * the program runs or has failed to.
+ */
+#ifndef BROOD_PROCESS_START_H
+#define BROOD_PROCESS_START_H
+
+#include "process/plan.h"
+
+/* A process is its pidfd. */
+typedef struct brood__process {
+    pid_t pid;
+    int pidfd; /* -1: none */
+    uint64_t started_us;
+    uint64_t rss_floor_kb; /* the peak that exec folded into the child's own */
+} brood__process;
+
+#define BROOD__PROCESS_NONE ((brood__process){.pidfd = -1})
+
+/*
+ * Carry out a plan. On success the slots' host_end are open and the caller's to take; on failure everything is closed
+ * and ret_failure (may be NULL) tells the step.
+ */
+int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *ret_failure);
+
+/* Close what a start left open in the plan's slots and was not taken, and free the plan's memory. */
+void brood__plan_done(brood__plan *plan);
+
+#endif

@@ -1,0 +1,321 @@
+/*
+ * Streams: pipes driven by uv_poll and our own reads and writes. All reading streams of a loop share its one buffer, so
+ * memory does not grow with the number of children. Hard are the ends: a stream can be destroyed in any of its own
+ * callbacks, and a descriptor must leave the poll set before it is closed, since the child has a duplicate.
+ */
+#include "stream/stream.h"
+
+#include "base/fault.h"
+#include "base/memory.h"
+#include "base/sys.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define HIGH_WATER 65536
+#define READS_PER_TURN 16 /* full buffers from one child before the others get their turn */
+
+typedef struct chunk {
+    brood__list node;
+    brood_on_written on_written;
+    void *data;
+    size_t len, at;
+    int error;
+    char bytes[];
+} chunk;
+
+void brood__stream_init(brood_stream *s, brood__loop *loop, int slot, bool writes, const brood_stdio *io, void *data,
+                        const brood__stream_owner *owner, void *owner_data) {
+    s->loop = loop;
+    s->slot = slot;
+    s->fd = -1;
+    s->writes = writes;
+    s->owner = owner;
+    s->owner_data = owner_data;
+    s->on_data = io->on_data;
+    s->on_end = io->on_end;
+    s->on_drain = io->on_drain;
+    s->data = io->data ? io->data : data;
+    s->high_water = io->high_water ? io->high_water : HIGH_WATER;
+    brood__list_init(&s->chunks);
+    brood__list_init(&s->finished);
+    brood__list_init(&s->report.node);
+}
+
+/* --- what is polled for --- */
+
+static void ready(uv_poll_t *poll, int status, int events);
+
+static void update_poll(brood_stream *s) {
+    if (!brood__stream_is_open(s))
+        return;
+    bool wanted = s->writes ? !brood__list_empty(&s->chunks) : !s->paused;
+    if (wanted && !s->polling)
+        uv_poll_start(&s->poll, s->writes ? UV_WRITABLE : UV_READABLE, ready);
+    else if (!wanted && s->polling)
+        uv_poll_stop(&s->poll);
+    s->polling = wanted;
+}
+
+int brood__stream_attach(brood_stream *s, int fd) {
+    int r = brood__fault("uv_poll_init", ENOMEM);
+    if (r == 0)
+        r = uv_poll_init(s->loop->uv, &s->poll, fd);
+    if (r < 0)
+        return r;
+    s->poll.data = s;
+    s->fd = fd;
+    s->attached = true;
+    if (s->unreffed)
+        uv_unref((uv_handle_t *)&s->poll);
+    if (s->ending && brood__list_empty(&s->chunks))
+        brood__stream_close(s, 0);
+    else
+        update_poll(s);
+    return 0;
+}
+
+void brood__stream_set_ref(brood_stream *s, bool ref) {
+    s->unreffed = !ref;
+    if (!brood__stream_is_open(s))
+        return;
+    if (ref)
+        uv_ref((uv_handle_t *)&s->poll);
+    else
+        uv_unref((uv_handle_t *)&s->poll);
+}
+
+/* --- closing --- */
+
+void brood__stream_flush_reports(brood_stream *s) {
+    brood__list_remove(&s->report.node);
+    while (!brood__list_empty(&s->finished)) {
+        chunk *c = BROOD__OUTER(s->finished.next, chunk, node);
+        brood__list_remove(&c->node);
+        if (c->on_written)
+            c->on_written(s, c->error, c->data);
+        brood__free(c);
+    }
+}
+
+static void report_later(brood__post *post) {
+    brood__stream_flush_reports(BROOD__OUTER(post, brood_stream, report));
+}
+
+static void report_soon(brood_stream *s) {
+    if (!brood__list_empty(&s->report.node))
+        return;
+    s->report.run = report_later;
+    brood__loop_later(s->loop, &s->report);
+}
+
+static void closed(uv_handle_t *poll) {
+    brood_stream *s = poll->data;
+    brood__loop *loop = s->loop;
+    brood__loop_enter(loop);
+    s->attached = false;
+    brood__stream_flush_reports(s);
+    s->owner->on_closed(s);
+    brood__loop_leave(loop);
+}
+
+void brood__stream_close(brood_stream *s, int error) {
+    if (s->closed)
+        return;
+    s->closed = true;
+    s->polling = false;
+    for (brood__list *n = s->chunks.next; n != &s->chunks; n = n->next)
+        BROOD__OUTER(n, chunk, node)->error = error;
+    brood__list_take(&s->finished, &s->chunks);
+    s->queued = 0;
+    if (s->attached) {
+        uv_close((uv_handle_t *)&s->poll, closed); /* takes it out of epoll at once */
+        brood__close(s->fd);
+        s->fd = -1;
+    } else if (!brood__list_empty(&s->finished)) {
+        report_soon(s);
+    }
+}
+
+void brood__stream_silence(brood_stream *s) {
+    s->on_data = NULL;
+    s->on_end = NULL;
+    s->on_drain = NULL;
+    brood__list *lists[] = {&s->chunks, &s->finished};
+    for (size_t i = 0; i < 2; i++)
+        for (brood__list *n = lists[i]->next; n != lists[i]; n = n->next)
+            BROOD__OUTER(n, chunk, node)->on_written = NULL;
+}
+
+void brood_stream_destroy(brood_stream *s) {
+    brood__stream_close(s, -ECANCELED);
+}
+
+/* --- reading --- */
+
+static void read_some(brood_stream *s) {
+    char *buffer = s->loop->read_buffer;
+    for (int i = 0; i < READS_PER_TURN && !s->closed && !s->paused; i++) {
+        ssize_t n = brood__read(s->fd, buffer, BROOD__READ_BUFFER_SIZE);
+        if (n == -EAGAIN)
+            return;
+        if (n <= 0) {
+            s->owner->on_end(s, (int)n);
+            brood__stream_close(s, 0);
+            return;
+        }
+        s->owner->on_data(s, buffer, (size_t)n);
+        if (n < BROOD__READ_BUFFER_SIZE)
+            return; /* most likely empty now; if not, the poll says so */
+    }
+}
+
+void brood_stream_pause(brood_stream *s) {
+    s->paused = true;
+    if (!s->writes)
+        update_poll(s);
+}
+
+void brood_stream_resume(brood_stream *s) {
+    s->paused = false;
+    if (!s->writes)
+        update_poll(s);
+}
+
+int brood_stream_read(brood_stream *s, brood_on_data on_data, brood_on_end on_end, void *data) {
+    if (s->closed || s->writes)
+        return -EBADF;
+    s->on_data = on_data;
+    s->on_end = on_end;
+    s->data = data;
+    brood_stream_resume(s);
+    return 0;
+}
+
+/* --- writing --- */
+
+static chunk *new_chunk(const void *bytes, size_t len, brood_on_written on_written, void *data) {
+    chunk *c = len > SIZE_MAX - sizeof(chunk) ? NULL : brood__alloc(sizeof *c + len);
+    if (!c)
+        return NULL;
+    c->len = len;
+    c->on_written = on_written;
+    c->data = data;
+    brood__list_init(&c->node);
+    if (len)
+        memcpy(c->bytes, bytes, len);
+    return c;
+}
+
+static void after_writing(brood_stream *s) {
+    if (s->ending && brood__list_empty(&s->chunks)) {
+        brood__stream_close(s, 0);
+    } else if (s->above && s->queued <= s->high_water / 2) {
+        s->above = false;
+        if (s->on_drain)
+            s->on_drain(s, s->data);
+    }
+}
+
+static void write_some(brood_stream *s) {
+    while (!brood__list_empty(&s->chunks)) {
+        chunk *c = BROOD__OUTER(s->chunks.next, chunk, node);
+        ssize_t n = brood__write(s->fd, c->bytes + c->at, c->len - c->at);
+        if (n == -EAGAIN)
+            break;
+        if (n < 0) {
+            brood__stream_close(s, (int)n);
+            return;
+        }
+        c->at += (size_t)n;
+        s->queued -= (size_t)n;
+        if (c->at < c->len)
+            break;
+        brood__list_remove(&c->node);
+        brood__list_append(&s->finished, &c->node);
+    }
+    brood__stream_flush_reports(s);
+    if (s->closed)
+        return;
+    after_writing(s);
+    update_poll(s);
+}
+
+int brood_stream_write(brood_stream *s, const void *bytes, size_t len, brood_on_written on_written, void *data) {
+    if (!s->writes || s->closed || s->ending)
+        return -EBADF;
+    if (len == BROOD_NUL)
+        len = strlen(bytes);
+    size_t at = 0;
+    if (s->attached && brood__list_empty(&s->chunks) && len > 0) {
+        ssize_t n = brood__write(s->fd, bytes, len);
+        if (n < 0 && n != -EAGAIN) {
+            brood__stream_close(s, (int)n);
+            return (int)n;
+        }
+        at = n > 0 ? (size_t)n : 0;
+    }
+    if (at == len && !on_written)
+        return 0;
+    chunk *c = new_chunk((const char *)bytes + at, len - at, on_written, data);
+    if (!c) {
+        if (at > 0)
+            brood__stream_close(s, -ENOMEM); /* half of it is in the pipe: nothing sensible can follow */
+        return -ENOMEM;
+    }
+    if (at == len && brood__list_empty(&s->chunks)) {
+        brood__list_append(&s->finished, &c->node);
+        report_soon(s);
+        return 0;
+    }
+    brood__list_append(&s->chunks, &c->node);
+    s->queued += c->len;
+    update_poll(s);
+    s->above = s->above || s->queued > s->high_water;
+    return s->queued > s->high_water;
+}
+
+int brood__stream_preload(brood_stream *s, const void *bytes, size_t len) {
+    s->ending = true;
+    if (len == 0)
+        return 0;
+    chunk *c = new_chunk(bytes, len, NULL, NULL);
+    if (!c)
+        return -ENOMEM;
+    brood__list_append(&s->chunks, &c->node);
+    s->queued = len;
+    return 0;
+}
+
+int brood_stream_end(brood_stream *s) {
+    if (!s->writes || s->closed || s->ending)
+        return -EBADF;
+    s->ending = true;
+    if (s->attached && brood__list_empty(&s->chunks))
+        brood__stream_close(s, 0);
+    return 0;
+}
+
+size_t brood_stream_queued(const brood_stream *s) {
+    return s->queued;
+}
+
+int brood_stream_slot(const brood_stream *s) {
+    return s->slot;
+}
+
+/* A status below 0 means that the other end is gone: the read or write will say how. libuv has stopped the poll then. */
+static void ready(uv_poll_t *poll, int status, int events) {
+    brood_stream *s = poll->data;
+    (void)events;
+    brood__loop *loop = s->loop;
+    brood__loop_enter(loop);
+    if (status < 0)
+        s->polling = false;
+    if (s->writes)
+        write_some(s);
+    else
+        read_some(s);
+    update_poll(s);
+    brood__loop_leave(loop);
+}

@@ -1,0 +1,74 @@
+/*
+ * The host's end of one pipe, from inside. A stream is part of its child's memory and may exist before its pipe does:
+ * what is written until then is queued.
+ */
+#ifndef BROOD_STREAM_STREAM_INTERNAL_H
+#define BROOD_STREAM_STREAM_INTERNAL_H
+
+#include "base/list.h"
+#include "loop/loop.h"
+
+#include <brood/stream.h>
+
+/* What the owner of a stream is told. All from within uv_run. */
+typedef struct brood__stream_owner {
+    /* Bytes came, before the user's on_data, which the owner calls. */
+    void (*on_data)(brood_stream *stream, const char *bytes, size_t len);
+    /* End-of-file (0) or a read error; the stream closes after it. */
+    void (*on_end)(brood_stream *stream, int error);
+    /* The stream is closed: nothing comes any more. */
+    void (*on_closed)(brood_stream *stream);
+} brood__stream_owner;
+
+struct brood_stream {
+    uv_poll_t poll;
+    brood__loop *loop;
+    const brood__stream_owner *owner;
+    void *owner_data;
+    int fd; /* -1: not yet, or no more */
+    int slot;
+    bool writes;           /* the child reads */
+    bool attached, closed; /* `poll` is open; closed for good */
+    bool paused;
+    bool unreffed;
+    bool polling;
+    /* reading */
+    brood_on_data on_data;
+    brood_on_end on_end;
+    void *data;
+    /* writing */
+    bool ending; /* close once the queue is empty */
+    bool above;  /* a write said that the queue is above the high-water mark */
+    size_t queued, high_water;
+    brood__list chunks;   /* to be written */
+    brood__list finished; /* to be reported */
+    brood__post report;
+    brood_on_drain on_drain;
+};
+
+/* Make a stream without a pipe yet. */
+void brood__stream_init(brood_stream *s, brood__loop *loop, int slot, bool writes, const brood_stdio *io, void *data,
+                        const brood__stream_owner *owner, void *owner_data);
+
+/* Bytes and then end-of-file. Only before anything was written. */
+int brood__stream_preload(brood_stream *s, const void *bytes, size_t len);
+
+/* Give it its pipe, a non-blocking descriptor. Takes `fd` on success. */
+int brood__stream_attach(brood_stream *s, int fd);
+
+/* Close it, from whatever state. Queued writes are reported with `error`; on_closed comes later if it was attached, else not at all. */
+void brood__stream_close(brood_stream *s, int error);
+
+/* No more reports to the user. */
+void brood__stream_silence(brood_stream *s);
+
+/* Report what is left, now: before its memory goes. */
+void brood__stream_flush_reports(brood_stream *s);
+
+void brood__stream_set_ref(brood_stream *s, bool ref);
+
+static inline bool brood__stream_is_open(const brood_stream *s) {
+    return s->attached && !s->closed;
+}
+
+#endif
