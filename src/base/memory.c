@@ -55,8 +55,12 @@ void *brood__alloc(size_t size) {
 }
 
 void *brood__resize(void *block, size_t size) {
-    if (!block)
-        return brood__alloc(size);
+    if (!block) {
+        block = allocate(size);
+        if (block)
+            brood__count_allocation(1);
+        return block;
+    }
     if (brood__fault("realloc", ENOMEM) < 0)
         return NULL;
     return hooks.realloc ? hooks.realloc(block, size, hooks.data) : realloc(block, size);

@@ -9,7 +9,7 @@
 
 /* Zeroed; NULL when there is none. */
 void *brood__alloc(size_t size);
-/* As realloc(3); new bytes are not zeroed. */
+/* As realloc(3), also with NULL: new bytes are not zeroed. */
 void *brood__resize(void *block, size_t size);
 /* NULL is harmless. */
 void brood__free(void *block);

@@ -12,11 +12,9 @@
 #include "process/exit.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static void update_timer(brood_child *c);
 static void finish_if_done(brood_child *c);
@@ -113,6 +111,7 @@ static void cancel_start(brood_child *c) {
     if (c->cancelled)
         return;
     c->cancelled = true;
+    c->spawn_untold = false;
     brood__start_job *job = c->job;
     if (brood__starters_cancel(&job->job)) {
         job->result = fail_cancelled(c, &job->failure);
@@ -279,8 +278,8 @@ static void make_result(brood_child *c) {
             .cut = c->cut,
             .cut_pid = c->cut_pid,
             .asked_us = c->asked_us,
-            .started_us = c->owned.process.started_us,
-            .now_us = brood__now_us(),
+            .started_us = c->started_us,
+            .now_us = c->ended_us,
             .timeout_ms = c->timeout_ms,
             .idle_timeout_ms = c->deadlines.idle_ms,
         },
@@ -290,6 +289,7 @@ static void make_result(brood_child *c) {
 static void tell_result(brood_child *c) {
     if (!c->on_result)
         return;
+    make_result(c);
     brood_result none = {.exit = c->exit,
                          .out = {.bytes = ""},
                          .err = {.bytes = ""},
@@ -307,7 +307,7 @@ static void finish(brood_child *c) {
     if (!c->orphan) {
         become(c, BROOD__ENDED);
         brood__trace("close", c->exit.pid, 0, NULL);
-        make_result(c);
+        c->ended_us = brood__now_us();
         brood__owned_done(&c->owned);
         tell_result(c);
         if (c->on_close)
@@ -454,11 +454,11 @@ static int attach_streams(brood_child *c, brood__plan *plan) {
 
 /* It runs, but cannot be watched: it must not run unwatched. SIGKILL is not long in coming, so wait for it here. */
 static void end_unwatched(brood_child *c) {
-    siginfo_t info;
+    struct pollfd ended = {.fd = c->owned.process.pidfd, .events = POLLIN};
     brood__owned_signal_all(&c->owned, SIGKILL);
-    brood__owned_signal(&c->owned, SIGKILL);
-    while (waitid(3 /* P_PIDFD */, (id_t)c->owned.process.pidfd, &info, WEXITED) < 0 && errno == EINTR)
+    while (poll(&ended, 1, -1) < 0 && errno == EINTR)
         ;
+    brood__owned_ended(&c->owned, &c->exit);
     brood__owned_done(&c->owned);
 }
 
@@ -466,6 +466,7 @@ static void end_unwatched(brood_child *c) {
 static int take_process(brood_child *c, brood__plan *plan, const brood__process *process, brood_failure *why) {
     c->owned.process = *process;
     c->exit.pid = process->pid;
+    c->started_us = process->started_us;
     int r = watch(c);
     if (r == 0 && !c->cancelled) {
         r = attach_streams(c, plan);
@@ -817,6 +818,14 @@ void brood_child_detach(brood_child *c) {
     update_timer(c);
 }
 
+/* An orphan is not even waited for any more. */
+static void abandon(brood_child *c) {
+    if (c->state == BROOD__GONE)
+        return;
+    close_watch(c);
+    dispose(c);
+}
+
 /* on_close of a child that is closed and lives on. Its process is waited for all the same, so that no zombie stays. */
 static void tell_orphan(brood__post *post) {
     brood_child *c = BROOD__OUTER(post, brood_child, later);
@@ -828,6 +837,8 @@ static void tell_orphan(brood__post *post) {
     pin(c);
     if (c->on_close)
         c->on_close(c, &c->exit, c->data);
+    if (c->loop->ending)
+        abandon(c);
     unpin(c);
 }
 
@@ -864,12 +875,10 @@ void brood_child_close(brood_child *c) {
 /* The loop is being ended. An orphan is left to itself. */
 static void child_end(brood__loop_part *part) {
     brood_child *c = BROOD__OUTER(part, brood_child, part);
-    if (!c->closed) {
+    if (!c->closed)
         brood_child_close(c);
-    } else if (c->orphan && c->state != BROOD__GONE) {
-        close_watch(c);
-        dispose(c);
-    }
+    else if (c->orphan && c->orphan_told)
+        abandon(c);
 }
 
 int brood_await_sized(brood_child *c, brood_result *ret_result, size_t size) {
@@ -888,6 +897,8 @@ int brood_await_sized(brood_child *c, brood_result *ret_result, size_t size) {
     if (ret_result) {
         brood_result result = {
             .exit = c->exit, .out = {.bytes = ""}, .err = {.bytes = ""}, .command = "", .message = ""};
+        if (!c->result)
+            make_result(c);
         if (c->result)
             brood_result_take_sized(c->result, &result, sizeof result);
         brood__result_give(&result, ret_result, size);

@@ -57,7 +57,7 @@ struct brood_child {
     brood__owned owned;
     brood_exit exit;
     brood__deadlines deadlines;
-    uint64_t asked_us, timeout_ms;
+    uint64_t asked_us, started_us, ended_us, timeout_ms;
     int kill_signal;
     pid_t cut_pid;
 
@@ -81,7 +81,7 @@ struct brood_child {
     bool collects;
     brood__collector collector;
     brood_failure *failure; /* NOT_STARTED */
-    brood_result *result;   /* ENDED, unless taken */
+    brood_result *result;   /* ENDED, and asked for */
     char *command;
 
     size_t stream_count;

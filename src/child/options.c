@@ -180,8 +180,14 @@ static int check_stdio(const brood_stdio *io, int slot, brood_stdio_kind kind, b
         return refuse(why, name, "callbacks and input need a pipe");
     if (!io->input && io->input_len)
         return refuse(why, name, "has input_len, but no input");
-    if (io->path && kind != BROOD_STDIO_FILE)
-        return refuse(why, name, "has a path, but its kind is not BROOD_STDIO_FILE");
+    if ((io->path || io->mode) && kind != BROOD_STDIO_FILE)
+        return refuse(why, name, "has a path or mode, but its kind is not BROOD_STDIO_FILE");
+    if (io->fd && kind != BROOD_STDIO_FD)
+        return refuse(why, name, "has an fd, but its kind is not BROOD_STDIO_FD");
+    if (io->slot && kind != BROOD_STDIO_SLOT)
+        return refuse(why, name, "has a slot, but its kind is not BROOD_STDIO_SLOT");
+    if ((io->high_water || io->pipe_size) && kind != BROOD_STDIO_PIPE)
+        return refuse(why, name, "has high_water or pipe_size, but it is no pipe");
     if (kind == BROOD_STDIO_FILE && (!io->path || !*io->path))
         return refuse(why, name, "is a file without a path");
     if (kind == BROOD_STDIO_FD && io->fd < 0)
@@ -260,11 +266,12 @@ static int compile_slots(brood__compiled *c, const brood_options *o, brood__form
         return refuse(why, "slot_count", "is more than 1024");
     if (o->slot_count && !o->slots)
         return refuse(why, "slots", "is NULL, but slot_count is not 0");
-    plan->slot_count = 3 + o->slot_count;
-    plan->slots = brood__arena_array(&plan->memory, plan->slot_count, sizeof *plan->slots);
-    c->ios = brood__arena_array(&plan->memory, plan->slot_count, sizeof *c->ios);
+    size_t count = 3 + o->slot_count;
+    plan->slots = brood__arena_array(&plan->memory, count, sizeof *plan->slots);
+    c->ios = brood__arena_array(&plan->memory, count, sizeof *c->ios);
     if (!plan->slots || !c->ios)
         return no_memory(why);
+    plan->slot_count = count;
     for (size_t i = 0; i < plan->slot_count; i++)
         plan->slots[i].host_end = -1;
     for (size_t i = 0; i < plan->slot_count; i++) {

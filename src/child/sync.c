@@ -198,7 +198,7 @@ static int allocate(run *r, brood_failure *why) {
     size_t slots = r->compiled.plan.slot_count;
     r->polls = brood__arena_array(arena, POLL_SLOTS + slots, sizeof *r->polls);
     r->written = brood__arena_array(arena, slots, sizeof *r->written);
-    r->buffer = brood__arena_alloc(arena, READ_SIZE);
+    r->buffer = brood__resize(NULL, READ_SIZE);
     bool ok = r->polls && r->written && r->buffer;
     return ok ? 0 : brood__fail(why, -ENOMEM, BROOD_STEP_MEMORY, NULL, NULL);
 }
@@ -249,6 +249,7 @@ static int run_sync(brood__form form, const char *command, const brood_options *
     brood__result_make(&r.ending, &result);
     brood__result_give(&result, ret_result, result_size);
     brood__collector_done(&r.collector);
+    brood__free(r.buffer);
     brood__free(text);
     brood__plan_done(&r.compiled.plan);
     return e;

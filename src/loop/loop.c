@@ -81,6 +81,7 @@ static void free_if_unused(brood__loop *loop) {
     brood__list_remove(&loop->node);
     pthread_mutex_unlock(&registry_lock);
     pthread_mutex_destroy(&loop->lock);
+    brood__free(loop->read_buffer);
     brood__free(loop);
     if (on_closed)
         on_closed(uv, data);
@@ -135,9 +136,14 @@ static int open_loop(uv_loop_t *uv, brood__loop **ret_loop) {
     if (uv_version() >> 16 != UV_VERSION_MAJOR || uv_version() < ((1 << 16) | (44 << 8)))
         return -ENOTSUP;
     brood__loop *loop = brood__alloc(sizeof *loop);
-    if (!loop)
+    char *buffer = brood__resize(NULL, BROOD__READ_BUFFER_SIZE);
+    if (!loop || !buffer) {
+        brood__free(loop);
+        brood__free(buffer);
         return -ENOMEM;
+    }
     loop->uv = uv;
+    loop->read_buffer = buffer;
     pthread_mutex_init(&loop->lock, NULL);
     brood__list_init(&loop->parts);
     brood__list_init(&loop->watches);

@@ -47,7 +47,7 @@ typedef struct brood__loop {
     bool ending;
     void (*on_closed)(uv_loop_t *loop, void *data);
     void *on_closed_data;
-    char read_buffer[BROOD__READ_BUFFER_SIZE];
+    char *read_buffer; /* BROOD__READ_BUFFER_SIZE bytes */
 } brood__loop;
 
 /* brood's part of a loop, made if there is none, and held. -EBUSY: it is being ended; -ENOTSUP: a loop of a libuv that is not ours. */
