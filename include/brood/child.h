@@ -176,7 +176,8 @@ static inline int brood_spawn(uv_loop_t *loop, const brood_options *options, bro
  * data       handed to on_result; the options' callbacks get the options' data
  * ret_child  as brood_spawn's
  *
- * Returns 0, -EINVAL (no command or no loop) or -ENOMEM: then on_result does not come.
+ * Returns 0, -EINVAL (no command or no loop), -ENOMEM, -EBUSY (the loop is being closed) or -E2BIG (options of a newer
+ * brood): then on_result does not come.
  */
 static inline int brood_exec(uv_loop_t *loop, const char *command, const brood_options *options,
                              brood_on_result on_result, void *data, brood_child **ret_child) {
@@ -217,7 +218,8 @@ static inline int brood_exec_file_sync(const brood_options *options, brood_resul
  *
  * ret_result  as brood_spawn_sync's; may be NULL. Output is in it for the exec forms.
  *
- * Returns as brood_spawn_sync; -EDEADLK inside a callback of brood, where it would never return.
+ * Returns as brood_spawn_sync; -EDEADLK inside a callback of brood, where it would never return. Nor may it be called
+ * within any other callback of the loop: libuv's uv_run cannot be nested.
  */
 static inline int brood_await(brood_child *child, brood_result *ret_result) {
     return brood_await_sized(child, ret_result, ret_result ? sizeof *ret_result : 0);
@@ -270,7 +272,11 @@ BROOD_API void brood_child_stop(brood_child *child);
  */
 BROOD_API void brood_child_close(brood_child *child);
 
-/** Let it live: no close, timeout, abort or limit stops it from now on. It is still watched, and reaped, while the loop runs. */
+/**
+ * Let it live: no close, timeout, abort or limit stops it from now on. It is still watched, and reaped,
+ * while the loop runs. Closed, it gets its on_close at once, with reason UNKNOWN; until it ends, or brood_loop_close, the
+ * loop has a handle for it and uv_loop_close says -EBUSY.
+ */
 BROOD_API void brood_child_detach(brood_child *child);
 
 /** It does not keep the loop alive (uv_unref), pipes included. */

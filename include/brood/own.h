@@ -22,7 +22,7 @@ typedef enum brood_ownership {
      */
     BROOD_OWN_GROUP,
     BROOD_OWN_TREE, /**< reserved: -ENOTSUP today */
-    BROOD_OWN_NONE  /**< nothing: no time limit may be set, and a close lets it live */
+    BROOD_OWN_NONE  /**< nothing: no time limit and no abort may be given, and a close lets it live */
 } brood_ownership;
 
 /** A switch that stops every child that was started with it: Node's AbortController. */
@@ -39,7 +39,7 @@ BROOD_API int brood_abort_new(brood_abort **ret_abort);
 
 /**
  * Pull it: every child started with it is stopped, now and later: one that is given a pulled switch is not started.
- * The stop is carried out by each child's loop. Any thread, and in a signal handler (async-signal-safe). Pulling twice is harmless.
+ * A start that it prevents ends as NOT_STARTED, with the error name ABORT_ERR. The stop is carried out by each child's loop. Any thread, and in a signal handler (async-signal-safe). Pulling twice is harmless.
  */
 BROOD_API void brood_abort_now(brood_abort *abort);
 

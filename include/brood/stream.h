@@ -18,7 +18,10 @@ typedef struct brood_stream brood_stream;
 /** Bytes came. `bytes` is borrowed for the call and shared by the loop: copy what you keep. It is not NUL-terminated. */
 typedef void (*brood_on_data)(brood_stream *stream, const char *bytes, size_t len, void *data);
 
-/** Nothing more will come: `error` is 0 at end-of-file, else the negative errno of the read. Once. */
+/**
+ * Nothing more will come: `error` is 0 at end-of-file, -ETIMEDOUT if the end was not waited for (close_grace_ms), else
+ * the negative errno of the read. Once.
+ */
 typedef void (*brood_on_end)(brood_stream *stream, int error, void *data);
 
 /** A write is done: `error` 0, -EPIPE (nobody reads any more), -ECANCELED (the stream was destroyed). Once per write. */

@@ -232,7 +232,8 @@ static int run_sync(brood__form form, const char *command, const brood_options *
         brood__collector_init(&r.collector, o.max_buffer);
         e = start(&r, form, command, &why);
     }
-    char *text = r.compiled.words ? brood__command_text(r.compiled.words) : NULL;
+    const char *const *words = r.compiled.words ? r.compiled.words : command ? NULL : o.args; /* refused: as it was asked */
+    char *text = words ? brood__command_text(words) : NULL;
     if (e == 0) {
         r.ending.started_us = r.owned.process.started_us;
         supervise(&r);

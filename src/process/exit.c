@@ -47,7 +47,7 @@ static brood_usage usage_of(const struct rusage *r, uint64_t rss_floor_kb) {
     };
 }
 
-bool brood__process_ended(const brood__process *process, bool reap, brood_exit *ret_exit) {
+bool brood__process_ended(const brood__process *process, bool reap, brood_exit *ret_exit, bool *ret_reaped) {
     struct rusage usage;
     int status = 0;
     int r = brood__wait(process->pidfd, reap, &status, &usage);
@@ -61,6 +61,7 @@ bool brood__process_ended(const brood__process *process, bool reap, brood_exit *
         decode(status, &e);
     }
     *ret_exit = e;
+    *ret_reaped = reap || r < 0;
     return true;
 }
 

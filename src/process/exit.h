@@ -8,9 +8,9 @@
 
 /*
  * Look whether the process has ended. If so, fill ret_exit (reason EXITED, SIGNALED or UNKNOWN) and return true.
- * `reap`: leave no zombie; else it stays, and may be asked again.
+ * `reap`: leave no zombie; else it stays, and may be asked again. ret_reaped: none is left, by our doing or another's.
  */
-bool brood__process_ended(const brood__process *process, bool reap, brood_exit *ret_exit);
+bool brood__process_ended(const brood__process *process, bool reap, brood_exit *ret_exit, bool *ret_reaped);
 
 /*
  * Find a process other than this one that has the other end of a pipe open, by /proc: its pid, or 0. Best effort: it sees only what the

@@ -1,0 +1,548 @@
+/* test: run */
+/*
+ * The tour: what brood does, on real input, each step with a check of what it promised. `./dev demo` runs it. It writes
+ * a log of some 320 MB into a directory of its own below $TMPDIR, and removes it. Exits 0 if every promise was kept.
+ */
+#include <brood.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum { WIDTH = 80, MAX_COSTS = 32 };
+
+/* By how much the tour's memory may change and still be called flat. Sanitizers keep books of their own in it. */
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+enum { FLAT_KB = 64 * 1024 };
+#else
+enum { FLAT_KB = 512 };
+#endif
+
+static uv_loop_t *loop;
+static brood_abort *stop_all; /* every child has it: pulled by Ctrl-C */
+static volatile sig_atomic_t interrupted;
+static unsigned promises, broken;
+static bool colours;
+
+/* ---- What the tour says ---------------------------------------------------------------------------------------- */
+
+static const char *paint(const char *escape) {
+    return colours ? escape : "";
+}
+#define BOLD paint("\033[1m")
+#define FAINT paint("\033[2m")
+#define GREEN paint("\033[32m")
+#define RED paint("\033[31m")
+#define PLAIN paint("\033[0m")
+
+static void heading(const char *text) {
+    static unsigned number;
+    printf("\n%s%u. %s%s\n", BOLD, ++number, text, PLAIN);
+}
+
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    printf("   %s", FAINT);
+    vprintf(format, args);
+    printf("%s\n", PLAIN);
+    va_end(args);
+}
+
+/* One promise, and whether it was kept. */
+__attribute__((format(printf, 2, 3))) static void promise(bool kept, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    promises++;
+    broken += !kept;
+    printf("   %s%s%s ", kept ? GREEN : RED, kept ? "ok" : interrupted ? "interrupted:" : "NOT AS PROMISED:", PLAIN);
+    vprintf(format, args);
+    printf("\n");
+    va_end(args);
+}
+
+/* Text of any length: indented, and folded at the terminal's edge. */
+static void show(const char *text, size_t len) {
+    size_t column = 0;
+    for (size_t i = 0; i < len; i++) {
+        bool full = column == WIDTH - 1 && text[i] != '\n';
+        if (full && text[i] == ' ')
+            continue;
+        if (column == 0 || full)
+            column = (size_t)printf("%s     ", full ? "\n" : "") - full;
+        column = text[i] == '\n' ? 0 : column + 1;
+        putchar(text[i]);
+    }
+    if (column)
+        putchar('\n');
+}
+
+/* ---- What the children cost ------------------------------------------------------------------------------------ */
+
+static struct {
+    char name[32];
+    char how[20];
+    brood_exit exit;
+} costs[MAX_COSTS];
+static unsigned cost_count;
+
+static void remember(const char *name, const brood_exit *ended) {
+    if (cost_count == MAX_COSTS || ended->reason == BROOD_REASON_NOT_STARTED)
+        return;
+    snprintf(costs[cost_count].name, sizeof costs->name, "%s", name);
+    if (ended->signal && ended->reason != BROOD_REASON_SIGNALED)
+        snprintf(costs[cost_count].how, sizeof costs->how, "%s, %s", brood_reason_text(ended->reason),
+                 brood_signal_name(ended->signal) + 3);
+    else if (ended->signal)
+        snprintf(costs[cost_count].how, sizeof costs->how, "%s", brood_signal_name(ended->signal));
+    else
+        snprintf(costs[cost_count].how, sizeof costs->how, "%s %d", brood_reason_text(ended->reason), ended->code);
+    costs[cost_count++].exit = *ended;
+}
+
+/* The tour's own memory now, in KiB; 0 if /proc does not tell. */
+static long own_memory_kb(void) {
+    char text[4096];
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (len <= 0)
+        return 0;
+    text[len] = 0;
+    const char *line = strstr(text, "\nVmRSS:");
+    return line ? strtol(line + 7, NULL, 10) : 0;
+}
+
+/* ---- The temporary directory ----------------------------------------------------------------------------------- */
+
+static char dir[256], notes_path[300], log_path[300], errors_path[300];
+
+static bool make_dir(void) {
+    const char *tmp = getenv("TMPDIR");
+    int len = snprintf(dir, sizeof dir, "%s/brood-tour-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (len >= (int)sizeof dir || !mkdtemp(dir)) {
+        fprintf(stderr, "tour: no directory for temporary files: %s\n", strerror(errno));
+        return false;
+    }
+    snprintf(notes_path, sizeof notes_path, "%s/notes.txt", dir);
+    snprintf(log_path, sizeof log_path, "%s/app.log", dir);
+    snprintf(errors_path, sizeof errors_path, "%s/errors.txt", dir);
+    return true;
+}
+
+static bool remove_dir(void) {
+    unlink(notes_path);
+    unlink(log_path);
+    unlink(errors_path);
+    return rmdir(dir) == 0;
+}
+
+static bool write_all(int fd, const char *bytes, size_t len) {
+    while (len > 0) {
+        ssize_t n = write(fd, bytes, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        bytes += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+/* Await a child, remember what it cost, and give it up. Returns its result's error. */
+static int finish(const char *name, brood_child *child, brood_result *ret_result) {
+    int error = brood_await(child, ret_result);
+    remember(name, &ret_result->exit);
+    brood_child_close(child);
+    return error;
+}
+
+/* ---- 1. Streaming ---------------------------------------------------------------------------------------------- */
+
+typedef struct listing {
+    size_t lines, bytes;
+    char line[WIDTH * 4];
+    size_t used;
+} listing;
+
+/* Bytes come as the pipe has them, not by lines: lines are put together here. The first twelve are shown. */
+static void on_listing(brood_stream *stream, const char *bytes, size_t len, void *data) {
+    listing *l = data;
+    (void)stream;
+    l->bytes += len;
+    for (size_t i = 0; i < len; i++) {
+        if (bytes[i] != '\n') {
+            if (l->used < WIDTH - 6)
+                l->line[l->used++] = bytes[i];
+            continue;
+        }
+        if (l->lines++ < 12)
+            show(l->line, l->used);
+        l->used = 0;
+    }
+}
+
+static void stream_ls(void) {
+    heading("Stream: ls -la");
+    say("spawn gives the output to a callback while the child runs.");
+    listing l = {0};
+    brood_child *child = NULL;
+    brood_result result;
+    brood_failure why;
+    if (brood_spawn(loop,
+                    &(brood_options){
+                        .args = BROOD_ARGS("ls", "-la"),
+                        .out = {.on_data = on_listing, .data = &l},
+                        .abort = stop_all,
+                    },
+                    &child, &why) < 0) {
+        promise(false, "%s", why.message);
+        return;
+    }
+    finish("ls -la", child, &result);
+    if (l.lines > 12)
+        say("... and %zu lines more", l.lines - 12);
+    promise(brood_exit_ok(&result.exit) && l.lines > 0, "%zu lines, %zu bytes, as they came", l.lines, l.bytes);
+    brood_result_done(&result);
+}
+
+/* ---- 2. A pipeline of the shell -------------------------------------------------------------------------------- */
+
+static void buffer_history(void) {
+    /* Which directories the commits touched most. safe.directory: under sudo, git refuses another's repository. */
+    static const char history[] = "git -c safe.directory='*' log --format= --name-only 2>/dev/null | grep / |"
+                                  " cut -d/ -f1 | sort | uniq -c | sort -rn | head -5";
+    static const char shells[] = "cut -d: -f7 /etc/passwd | sort | uniq -c | sort -rn | head -5";
+    const char *command = history;
+    const brood_options options = {.timeout_ms = 30000, .abort = stop_all};
+    heading("Buffer: a shell pipeline over this repository's history");
+    say("exec has /bin/sh read the command, collects its output, answers once.");
+    brood_child *child = NULL;
+    brood_result result = {0};
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (brood_exec(loop, command, &options, NULL, NULL, &child) < 0) {
+            promise(false, "the pipeline was not started");
+            return;
+        }
+        finish(attempt == 0 ? "git log | sort | head" : "cut | sort | head", child, &result);
+        if (result.out.len > 0 || attempt == 1 || interrupted)
+            break;
+        say("No history here (no git, or no repository): the login shells of this");
+        say("machine's users instead.");
+        command = shells;
+        brood_result_done(&result);
+    }
+    show(command, strlen(command));
+    show(result.out.bytes, result.out.len);
+    promise(brood_exit_ok(&result.exit) && result.out.len > 0 && !result.cut, "%zu bytes, in %.1f ms", result.out.len,
+            (double)result.total_us / 1000);
+    brood_result_done(&result);
+}
+
+/* ---- 3. A hostile argument ------------------------------------------------------------------------------------- */
+
+static void pass_hostile_argument(void) {
+    static const char hostile[] = "x; rm -rf /";
+    static const char notes[] = "buy milk\nx; rm -rf /\nx marks the spot\n";
+    heading("An argument from a stranger: x; rm -rf /");
+    say("exec_file has no shell: an argument is an argument, whatever it holds.");
+    int fd = open(notes_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    bool written = fd >= 0 && write_all(fd, notes, strlen(notes));
+    if (fd >= 0)
+        close(fd);
+    if (!written) {
+        promise(false, "%s: %s", notes_path, strerror(errno));
+        return;
+    }
+    brood_child *child = NULL;
+    brood_result result;
+    /* The directory by cwd, so that the command line shown is short. */
+    if (brood_exec_file(loop,
+                        &(brood_options){
+                            .args = BROOD_ARGS("grep", "-n", "-F", "--", hostile, "notes.txt"),
+                            .cwd = dir,
+                            .abort = stop_all,
+                        },
+                        NULL, NULL, &child) < 0) {
+        promise(false, "grep was not started");
+        return;
+    }
+    finish("grep 'x; rm -rf /'", child, &result);
+    show(result.command, strlen(result.command));
+    show(result.out.bytes, result.out.len);
+    promise(brood_exit_ok(&result.exit) && strcmp(result.out.bytes, "2:x; rm -rf /\n") == 0,
+            "grep looked for it, found line 2, and nothing was removed");
+    brood_result_done(&result);
+}
+
+/* ---- 4. A log of several hundred MB ---------------------------------------------------------------------------- */
+
+/* What the log holds: one block of lines, written again and again. Counted while it is made: the promise to check. */
+typedef struct block {
+    char text[256 * 1024];
+    size_t len;
+    size_t lines, errors, debugs;
+} block;
+
+static void write_event(char *text, size_t size, bool error, unsigned number) {
+    unsigned id = number % 90000, count = number % 977;
+    if (error)
+        snprintf(text, size, "upstream %u timed out after %u ms, giving up", number % 16, 5000 + number % 100);
+    else if (number & 1)
+        snprintf(text, size, "GET /api/v1/orders/%u 200 in %u ms", id, count);
+    else if (number & 2)
+        snprintf(text, size, "worker %u took a job, %u left in the queue", id, count);
+    else
+        snprintf(text, size, "connection %u closed by its peer after %u s", id, count);
+}
+
+static void fill_block(block *b) {
+    static const char *const levels[] = {"DEBUG", "INFO ", "INFO ", "WARN ", "INFO "};
+    unsigned seed = 20240229;
+    for (unsigned n = 0; b->len < sizeof b->text - 256; n++) {
+        seed = seed * 1103515245u + 12345u;
+        unsigned number = seed >> 8;
+        const char *level = seed >> 24 & 31 ? levels[(seed >> 16) % 5] : "ERROR";
+        char event[128];
+        write_event(event, sizeof event, level[0] == 'E', number);
+        b->len += (size_t)snprintf(b->text + b->len, sizeof b->text - b->len,
+                                   "2026-03-%02uT%02u:%02u:%02u.%03uZ %s shop[%u]: %s\n", 1 + n / 400, n / 60 % 24,
+                                   n % 60, number % 60, number % 1000, level, 100 + number % 8, event);
+        b->lines++;
+        b->errors += level[0] == 'E';
+        b->debugs += level[0] == 'D';
+    }
+}
+
+/* Returns how many times the block was written, 0 on failure. */
+static size_t write_log(const block *b) {
+    const char *wish = getenv("BROOD_TOUR_MB");
+    size_t megabytes = wish && atoi(wish) > 0 ? (size_t)atoi(wish) : 320;
+    struct statvfs fs;
+    if (statvfs(dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < (uint64_t)megabytes * 5 / 4 * 1024 * 1024) {
+        megabytes = (size_t)((uint64_t)fs.f_bavail * fs.f_frsize / 1024 / 1024 / 2);
+        say("There is little room in %s: a smaller log, then. TMPDIR names another.", dir);
+    }
+    size_t times = megabytes * 1024 * 1024 / b->len + 1;
+    int fd = open(log_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return 0;
+    for (size_t i = 0; i < times; i++) {
+        if (interrupted || !write_all(fd, b->text, b->len)) {
+            close(fd);
+            return 0;
+        }
+    }
+    return close(fd) == 0 ? times : 0;
+}
+
+typedef struct line_count {
+    size_t lines, bytes, calls;
+    long most_memory_kb;
+} line_count;
+
+static void on_line_bytes(brood_stream *stream, const char *bytes, size_t len, void *data) {
+    line_count *c = data;
+    (void)stream;
+    for (const char *p = bytes, *end = bytes + len; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
+        c->lines++;
+    c->bytes += len;
+    if (c->calls++ % 256 == 0) {
+        long now = own_memory_kb();
+        if (now > c->most_memory_kb)
+            c->most_memory_kb = now;
+    }
+}
+
+static size_t count_file_lines(const char *path) {
+    static char buffer[64 * 1024];
+    size_t lines = 0;
+    ssize_t n;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    while ((n = read(fd, buffer, sizeof buffer)) > 0)
+        for (const char *p = buffer, *end = buffer + n; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
+            lines++;
+    close(fd);
+    return lines;
+}
+
+static void filter_log(void) {
+    static block b;
+    static const char *const c_locale[] = {"LC_ALL=C", NULL}; /* added to the host's environment: a faster grep */
+    heading("Filter a log of several hundred MB");
+    fill_block(&b);
+    uint64_t began = uv_hrtime();
+    size_t times = write_log(&b);
+    if (times == 0) {
+        promise(false, "%s: %s", log_path, interrupted ? "interrupted" : strerror(errno));
+        return;
+    }
+    say("A log of %zu MB, %zu lines, written in %.1f s.", times * b.len / 1000000, times * b.lines,
+        (double)(uv_hrtime() - began) / 1e9);
+
+    brood_child *child = NULL;
+    brood_result result;
+    brood_failure why;
+    say("grep ERROR into errors.txt: a file slot, nothing passes through here.");
+    count_file_lines(notes_path); /* touches what the check below will use, before memory is looked at */
+    long before = own_memory_kb();
+    if (brood_spawn(loop,
+                    &(brood_options){
+                        .args = BROOD_ARGS("grep", "ERROR", "app.log"),
+                        .cwd = dir,
+                        .env = c_locale,
+                        .out = {.kind = BROOD_STDIO_FILE, .path = errors_path},
+                        .abort = stop_all,
+                    },
+                    &child, &why) < 0) {
+        promise(false, "%s", why.message);
+        return;
+    }
+    finish("grep ERROR > file", child, &result);
+    long after = own_memory_kb();
+    size_t found = count_file_lines(errors_path);
+    promise(brood_exit_ok(&result.exit) && found == times * b.errors, "%zu lines in errors.txt, in %.2f s", found,
+            (double)result.total_us / 1e6);
+    promise(after - before < FLAT_KB, "the tour's memory: %ld KiB before, %ld KiB after", before, after);
+    brood_result_done(&result);
+
+    say("grep -v DEBUG into a callback: most of the log comes through here.");
+    line_count c = {0};
+    before = own_memory_kb();
+    if (brood_spawn(loop,
+                    &(brood_options){
+                        .args = BROOD_ARGS("grep", "-v", "DEBUG", "app.log"),
+                        .cwd = dir,
+                        .env = c_locale,
+                        .out = {.on_data = on_line_bytes, .data = &c},
+                        .abort = stop_all,
+                    },
+                    &child, &why) < 0) {
+        promise(false, "%s", why.message);
+        return;
+    }
+    finish("grep -v DEBUG | count", child, &result);
+    after = own_memory_kb();
+    promise(brood_exit_ok(&result.exit) && c.lines == times * (b.lines - b.debugs), "%zu lines, %zu MB, in %.2f s",
+            c.lines, c.bytes / 1000000, (double)result.total_us / 1e6);
+    promise(after - before < FLAT_KB && c.most_memory_kb - before < FLAT_KB,
+            "the tour's memory: %ld KiB before, %ld at most, %ld after", before, c.most_memory_kb, after);
+    brood_result_done(&result);
+}
+
+/* ---- 5. A child that does not want to go ----------------------------------------------------------------------- */
+
+static void time_out_stubborn(void) {
+    heading("A stubborn child, and a time limit");
+    say("It ignores SIGTERM. After 300 ms it gets one, 300 ms later a SIGKILL, with");
+    say("all that is in its group.");
+    static const char stubborn[] = "trap '' TERM; echo 'you cannot make me'; while :; do sleep 1; done";
+    const brood_options options = {.timeout_ms = 300, .kill_grace_ms = 300, .abort = stop_all};
+    brood_child *child = NULL;
+    brood_result result;
+    if (brood_exec(loop, stubborn, &options, NULL, NULL, &child) < 0) {
+        promise(false, "it was not started");
+        return;
+    }
+    finish("a stubborn shell", child, &result);
+    show(result.out.bytes, result.out.len);
+    show(result.message, strlen(result.message));
+    promise(result.exit.reason == BROOD_REASON_TIMED_OUT && result.exit.signal == SIGKILL && result.error_name &&
+                strcmp(result.error_name, "ETIMEDOUT") == 0 && result.total_us >= 590000,
+            "gone after %.0f ms, what it had said is kept", (double)result.total_us / 1000);
+    brood_result_done(&result);
+}
+
+/* ---- 6. Failures that say what failed -------------------------------------------------------------------------- */
+
+static void fail_well(void) {
+    heading("Two failures with the same errno");
+    say("A program that is not there, and a directory that is not there: both are");
+    say("ENOENT. The step tells them apart.");
+    /* A PATH with a directory that may not be searched would make it EACCES, as for execvp(3). */
+    static const char *const plain_path[] = {"PATH=/usr/bin:/bin", NULL};
+    const brood_options typo = {.args = BROOD_ARGS("grpe", "ERROR", "app.log"), .env = plain_path};
+    const brood_options elsewhere = {.args = BROOD_ARGS("grep", "ERROR", "app.log"), .cwd = "/srv/no/such"};
+    brood_failure why = {0};
+    int error = brood_spawn(loop, &typo, NULL, &why);
+    show(why.message, strlen(why.message));
+    promise(error == -ENOENT && why.step == BROOD_STEP_EXEC && strcmp(why.subject, "grpe") == 0,
+            "code %d, step \"%s\", subject \"%s\"", why.code, brood_step_text(why.step), why.subject);
+    error = brood_spawn(loop, &elsewhere, NULL, &why);
+    show(why.message, strlen(why.message));
+    promise(error == -ENOENT && why.step == BROOD_STEP_CWD && strcmp(why.subject, "/srv/no/such") == 0,
+            "code %d, step \"%s\", subject \"%s\"", why.code, brood_step_text(why.step), why.subject);
+}
+
+/* ---- 7. The bill ----------------------------------------------------------------------------------------------- */
+
+static void print_costs(void) {
+    bool unknown = false;
+    heading("What each child cost");
+    printf("   %s%-22s %-16s %9s %8s %8s  %s%s\n", BOLD, "child", "ended", "wall ms", "user ms", "sys ms", "peak MiB",
+           PLAIN);
+    for (unsigned i = 0; i < cost_count; i++) {
+        const brood_exit *e = &costs[i].exit;
+        const brood_usage *u = &e->usage;
+        printf("   %-22.22s %-16.16s %9.1f %8.1f %8.1f  ", costs[i].name, costs[i].how, (double)e->run_us / 1000,
+               (double)u->user_us / 1000, (double)u->system_us / 1000);
+        const char *bound = u->max_rss_is_own ? "" : "<= ", *note = u->max_rss_is_own ? "" : " *";
+        printf("%s%.1f%s\n", bound, (double)u->max_rss_kb / 1024, note);
+        unknown |= !u->max_rss_is_own;
+    }
+    if (unknown) {
+        say("* Linux starts a program's peak at its starter's, here the tour's: the");
+        say("  child's own is not known, and at most this.");
+    }
+    promise(cost_count > 0, "%u children, none left", cost_count);
+}
+
+static void on_interrupt(int signal) {
+    (void)signal;
+    interrupted = 1;
+    brood_abort_now(stop_all); /* allowed in a signal handler */
+}
+
+int main(void) {
+    static void (*const stops[])(void) = {
+        stream_ls, buffer_history, pass_hostile_argument, filter_log, time_out_stubborn, fail_well, print_costs,
+    };
+    colours = isatty(1) && !getenv("NO_COLOR");
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    loop = uv_default_loop();
+    if (!loop || brood_abort_new(&stop_all) < 0 || !make_dir())
+        return 1;
+    signal(SIGINT, on_interrupt);
+    signal(SIGTERM, on_interrupt);
+
+    printf("%sA tour of brood %s%s\n", BOLD, brood_version(), PLAIN);
+    for (size_t i = 0; i < sizeof stops / sizeof *stops && !interrupted; i++)
+        stops[i]();
+
+    uv_run(loop, UV_RUN_DEFAULT); /* the last closes */
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    brood_abort_free(stop_all);
+    heading("Nothing is left");
+    promise(uv_loop_close(loop) == 0, "the loop is closed: no handle of brood's is left on it");
+    promise(remove_dir(), "removed %s", dir);
+
+    if (interrupted) {
+        printf("\nInterrupted.\n");
+        return 130;
+    }
+    printf("\n%s%u of %u promises kept.%s\n", broken ? RED : GREEN, promises - broken, promises, PLAIN);
+    return broken != 0;
+}
