@@ -301,11 +301,16 @@ static int check_idle(const brood__compiled *c, const brood_options *o, brood_fa
 
 /* --- program, arguments, environment --- */
 
-/* Copy a NULL-terminated list, leaving `room` free entries before it. */
-static char **copy_list(brood__arena *arena, const char *const *list, size_t room) {
+static size_t list_length(const char *const *list) {
     size_t n = 0;
     while (list && list[n])
         n++;
+    return n;
+}
+
+/* Copy a NULL-terminated list, leaving `room` free entries before it. */
+static char **copy_list(brood__arena *arena, const char *const *list, size_t room) {
+    size_t n = list_length(list);
     char **copy = brood__arena_array(arena, room + n + 1, sizeof *copy);
     for (size_t i = 0; copy && i < n; i++)
         if (!(copy[room + i] = brood__arena_string(arena, list[i])))
@@ -348,22 +353,36 @@ static bool overridden(const char *variable, const char *const *list) {
     return false;
 }
 
+/* What the child's environment will be: the host's less what `env` speaks of, then `env`'s own; entries are not copied. */
+static size_t merge_environment(const char **merged, const char *const *env) {
+    size_t n = 0;
+    for (char **host = environ; host && *host; host++)
+        if (!overridden(*host, env))
+            merged[n++] = *host;
+    for (; env && *env; env++)
+        if (strchr(*env, '=') && !overridden(*env, env + 1))
+            merged[n++] = *env;
+    return n;
+}
+
+/* One block for all the texts: a start off the loop copies some thirty of them each time. */
 static int extend_environment(brood__plan *plan, const char *const *env, brood_failure *why) {
-    size_t n = 0, m = 0, at = 0;
-    while (environ && environ[n])
-        n++;
-    while (env && env[m])
-        m++;
-    plan->envp = brood__arena_array(&plan->memory, n + m + 1, sizeof *plan->envp);
-    if (!plan->envp)
+    size_t most = list_length((const char *const *)environ) + list_length(env), bytes = 0;
+    const char **entries = brood__arena_array(&plan->memory, most + 1, sizeof *entries);
+    if (!entries)
         return no_memory(why);
+    size_t n = merge_environment(entries, env);
     for (size_t i = 0; i < n; i++)
-        if (!overridden(environ[i], env) && !(plan->envp[at++] = brood__arena_string(&plan->memory, environ[i])))
-            return no_memory(why);
-    for (size_t i = 0; i < m; i++)
-        if (strchr(env[i], '=') && !overridden(env[i], env + i + 1) &&
-            !(plan->envp[at++] = brood__arena_string(&plan->memory, env[i])))
-            return no_memory(why);
+        bytes += strlen(entries[i]) + 1;
+    char *text = brood__arena_alloc(&plan->memory, bytes);
+    if (!text)
+        return no_memory(why);
+    plan->envp = (char **)entries;
+    for (size_t i = 0; i < n; i++) {
+        char *copy = text;
+        text = stpcpy(text, entries[i]) + 1;
+        plan->envp[i] = copy;
+    }
     return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 
 static bool group_by_pidfd(void) {
     return brood__has(BROOD__PIDFD_GROUP);
@@ -26,9 +27,12 @@ static int signal_group(brood__owned *o, int signal) {
 }
 
 bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
+    static atomic_bool asked;
     /* One that leads its group is reaped only if the group can be reached without it. Asking tells whether the kernel can. */
-    if (o->reach == BROOD_OWN_GROUP && group_by_pidfd())
+    if (o->reach == BROOD_OWN_GROUP && !atomic_load_explicit(&asked, memory_order_relaxed)) {
         signal_group(o, 0);
+        atomic_store_explicit(&asked, true, memory_order_relaxed);
+    }
     bool reap = o->reach != BROOD_OWN_GROUP || group_by_pidfd();
     if (!brood__process_ended(&o->process, reap, ret_exit, &o->reaped))
         return false;

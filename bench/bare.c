@@ -1,0 +1,144 @@
+/**
+ * The limit: how fast can a program be started, its output read to the end, and its end collected, by the bare system
+ * calls that brood makes? One epoll, pipes, pidfds; no library. `inline` starts on the thread that watches, `threads`
+ * is two such loops side by side, each with half of the work.
+ *
+ *     bench-bare inline|threads N CONCURRENCY MB PROGRAM [ARG...]
+ */
+#include "bare.h"
+
+#include <pthread.h>
+
+typedef struct job {
+    bare_child child;
+    int out_fd;
+    uint64_t since_ns;
+} job;
+
+/** One loop: it starts `n`, at most `c` at a time. */
+typedef struct loop {
+    char *const *args;
+    unsigned n, c;
+    unsigned started, running, done;
+    uint32_t *took_us; /* its part of the run's */
+    int epoll_fd;
+    char *stack;
+    job *jobs;
+} loop;
+
+enum { OUTPUT, PROCESS };
+
+/** What an event says: the job in the upper half, which of its two descriptors in the lower. */
+static void watch(const loop *l, int fd, unsigned index, unsigned which) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)index << 32 | which};
+    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        bench_fail("epoll_ctl", strerror(errno));
+}
+
+static void start(loop *l, unsigned index) {
+    job *j = &l->jobs[index];
+    int pipe_fds[2];
+
+    j->since_ns = bench_now_ns();
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null_fd < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
+        bench_fail("pipe", strerror(errno));
+    fcntl(pipe_fds[0], F_SETFL, O_RDONLY | O_NONBLOCK);
+
+    bare_program program = {.args = l->args, .fds = {null_fd, pipe_fds[1], 2}};
+    bare_start(&program, l->stack, &j->child);
+    close(null_fd);
+    close(pipe_fds[1]);
+    j->out_fd = pipe_fds[0];
+    watch(l, j->out_fd, index, OUTPUT);
+    watch(l, j->child.pidfd, index, PROCESS);
+    l->started++;
+    l->running++;
+}
+
+static void read_output(loop *l, job *j) {
+    static __thread char bytes[65536];
+    ssize_t n = read(j->out_fd, bytes, sizeof bytes);
+    if (n > 0 || (n < 0 && errno == EAGAIN))
+        return;
+    epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, j->out_fd, NULL);
+    close(j->out_fd);
+    j->out_fd = -1;
+}
+
+static void collect(loop *l, job *j) {
+    epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, j->child.pidfd, NULL);
+    bare_reap(&j->child);
+}
+
+static void *run(void *arg) {
+    loop *l = arg;
+
+    for (unsigned i = 0; i < l->c && l->started < l->n; i++)
+        start(l, i);
+    while (l->running > 0) {
+        struct epoll_event events[128];
+        int count = epoll_wait(l->epoll_fd, events, 128, -1);
+        for (int i = 0; i < count; i++) {
+            unsigned index = (unsigned)(events[i].data.u64 >> 32);
+            job *j = &l->jobs[index];
+            if ((events[i].data.u64 & 1) == OUTPUT)
+                read_output(l, j);
+            else
+                collect(l, j);
+            if (j->out_fd >= 0 || j->child.pidfd >= 0)
+                continue;
+            l->took_us[l->done++] = (uint32_t)((bench_now_ns() - j->since_ns) / 1000);
+            l->running--;
+            if (l->started < l->n)
+                start(l, index);
+        }
+    }
+    return NULL;
+}
+
+static void loop_open(loop *l, char *const *args, unsigned c) {
+    *l = (loop){.args = args, .c = c, .epoll_fd = epoll_create1(EPOLL_CLOEXEC), .stack = bare_stack_new()};
+    l->jobs = calloc(c, sizeof *l->jobs);
+    if (l->epoll_fd < 0 || !l->jobs)
+        bench_fail("loop", strerror(errno));
+}
+
+static void loop_again(loop *l, unsigned n, uint32_t *took_us) {
+    l->n = n;
+    l->took_us = took_us;
+    l->started = l->running = l->done = 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 6)
+        bench_fail("usage", "bench-bare inline|threads N CONCURRENCY MB PROGRAM [ARG...]");
+    bool threads = strcmp(argv[1], "threads") == 0;
+    bench_run r = {.peer = "bare",
+                   .variant = argv[1],
+                   .n = bench_number(argv[2]),
+                   .c = bench_number(argv[3]),
+                   .mb = bench_number(argv[4])};
+    unsigned half = threads ? r.n / 2 : 0;
+    loop here, there;
+
+    bench_raise_descriptors();
+    bench_ballast(r.mb);
+    loop_open(&here, argv + 5, threads ? (r.c + 1) / 2 : r.c);
+    loop_open(&there, argv + 5, (r.c + 1) / 2);
+
+    while (bench_next_round()) {
+        pthread_t thread;
+        bench_run_begin(&r);
+        loop_again(&here, r.n - half, r.took_us);
+        loop_again(&there, half, r.took_us + (r.n - half));
+        if (half > 0 && pthread_create(&thread, NULL, run, &there) != 0)
+            bench_fail("thread", "cannot be made");
+        run(&here);
+        if (half > 0)
+            pthread_join(thread, NULL);
+        r.taken = r.n;
+        bench_run_end(&r, NULL);
+    }
+    return 0;
+}

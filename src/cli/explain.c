@@ -1,0 +1,52 @@
+/*
+ * The library says what failed, on what, and why. What is added here is what to do about it where the way out is an option
+ * of the command or a right of the user, and the exit status that scripts know.
+ */
+#include "explain.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli.h"
+
+int explain_status(const brood_failure *why) {
+    if (why->step != BROOD_STEP_EXEC)
+        return CLI_FAILED;
+    return why->code == -ENOENT ? CLI_NOT_FOUND : CLI_NOT_EXECUTABLE;
+}
+
+/* A file that is there, but without an x bit: by far the most common reason of EACCES. */
+static bool lacks_x_bit(const brood_failure *why, const char *cwd) {
+    struct stat file;
+    bool relative = why->subject[0] != '/';
+    if (!strchr(why->subject, '/') || (cwd && relative))
+        return false; /* searched for elsewhere than here */
+    return stat(why->subject, &file) == 0 && S_ISREG(file.st_mode) && !(file.st_mode & 0111);
+}
+
+static const char *advise(const brood_failure *why, const char *cwd) {
+    bool refused = why->code == -EPERM || why->code == -EACCES;
+    switch (why->step) {
+    case BROOD_STEP_EXEC:
+        return why->code == -EACCES && lacks_x_bit(why, cwd) ? "chmod +x makes it executable" : NULL;
+    case BROOD_STEP_UID:
+    case BROOD_STEP_GID:
+    case BROOD_STEP_GROUPS:
+        return refused ? "changing user or group takes root, or CAP_SETUID and CAP_SETGID" : NULL;
+    case BROOD_STEP_NICE:
+        return refused ? "raising priority takes root, or CAP_SYS_NICE" : NULL;
+    case BROOD_STEP_LIMIT:
+        return refused ? "raising a hard limit takes CAP_SYS_RESOURCE, and nofile ends at fs.nr_open" : NULL;
+    default:
+        return NULL;
+    }
+}
+
+const char *explain_failure(const brood_failure *why, const char *cwd, char *ret_text, size_t size) {
+    const char *advice = advise(why, cwd);
+    snprintf(ret_text, size, advice ? "%s (%s)" : "%s", why->message, advice);
+    return ret_text;
+}

@@ -1,0 +1,214 @@
+/*
+ * Signals reach brood in three ways, and only the sender tells them apart (si_code): the terminal has sent its own to the
+ * whole foreground group, so that the command in it has them already and must not get them twice; whatever a process
+ * sent, to brood alone as far as anyone can tell, goes on to the command; and a command outside the foreground group
+ * gets all. They are read from a signalfd, not caught: a handler would have to be installed before the start and undone
+ * in the child, a blocked signal is the child's unblocked one by itself, and signals that brood was started to ignore
+ * (nohup) stay so for both.
+ *
+ * Job control: brood stops when the command has stopped, not when Ctrl-Z is typed, so that an editor has put the screen
+ * in order before the shell, which watches brood, takes the terminal; and a command that does not care for Ctrl-Z goes on.
+ * A command that stops itself (ssh's ~^Z, vi's :stop) takes brood along in the same way, else the shell would wait for a job
+ * in which nothing runs. `fg` continues both.
+ */
+#include "forward.h"
+
+#include <errno.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Those that tell a program that it is broken are no messages; the terminal's stops of brood itself are its own. */
+static bool can_be_passed_on(int signal) {
+    switch (signal) {
+    case SIGKILL:
+    case SIGSTOP:
+    case SIGCHLD:
+    case SIGPIPE:
+    case SIGTTIN:
+    case SIGTTOU:
+    case SIGILL:
+    case SIGTRAP:
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGSEGV:
+    case SIGSYS:
+        return false;
+    default:
+        return signal < 32 || (signal >= SIGRTMIN && signal <= SIGRTMAX); /* those between are the C library's */
+    }
+}
+
+static bool is_ignored(int signal) {
+    struct sigaction now;
+    return sigaction(signal, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+static sigset_t signals_to_read(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    for (int signal = 1; signal <= SIGRTMAX; signal++)
+        if (can_be_passed_on(signal) && !is_ignored(signal))
+            sigaddset(&set, signal);
+    return set;
+}
+
+static bool is_deadly(int signal) {
+    return signal == SIGHUP || signal == SIGINT || signal == SIGQUIT || signal == SIGTERM;
+}
+
+static void pass_on(forward *f, int signal) {
+    int r = f->own == BROOD_OWN_GROUP ? brood_child_kill_owned(f->child, signal) : brood_child_kill(f->child, signal);
+    if (r == 0)
+        f->passed_on |= UINT64_C(1) << (signal - 1);
+    if (r == -ESRCH && !f->ending && is_deadly(signal))
+        f->on_leave(f->data, signal); /* it has ended, and we still wait for its output */
+    else
+        f->on_signal(f->data, signal, r);
+}
+
+static void kill_at_last(uv_timer_t *timer) {
+    forward *f = timer->data;
+    if (f->child)
+        pass_on(f, SIGKILL);
+}
+
+/*
+ * Whether the command has got it without us: the terminal sends to a whole group, so it has if it is in ours. When the
+ * line is lost, however, SIGHUP first goes to the session's leader alone.
+ */
+static bool reached_it_already(const forward *f, int signal, int code) {
+    pid_t pid = brood_child_pid(f->child);
+    bool sent_by_kernel = code > 0;
+    return sent_by_kernel && pid > 0 && getpgid(pid) == getpgrp() && !(signal == SIGHUP && getsid(0) == getpid());
+}
+
+/* Stops brood, and with group 0 the whole job, until somebody continues it. In an orphaned group the kernel declines. */
+static void suspend(pid_t who) {
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTSTP);
+    kill(who, SIGTSTP);
+    sigprocmask(SIG_UNBLOCK, &stop, NULL); /* it is delivered here, and here we wake up */
+    sigprocmask(SIG_BLOCK, &stop, NULL);
+}
+
+static void handle(forward *f, int signal, int code) {
+    if (!f->child) {
+        if (is_deadly(signal))
+            f->on_leave(f->data, signal);
+        return;
+    }
+    bool reached = reached_it_already(f, signal, code);
+    f->interrupted = f->interrupted || (signal == SIGINT && code > 0);
+    if (!reached)
+        pass_on(f, signal);
+    if (signal == SIGTERM && f->kill_after_ms)
+        uv_timer_start(&f->kill_timer, kill_at_last, f->kill_after_ms, 0);
+    if (signal == SIGTSTP || signal == SIGCONT)
+        f->stop_wanted = signal == SIGTSTP;
+}
+
+/* By what signal the command is stopped at this moment, 0 if it runs. Its exit status is left to its owner. */
+static int stopped_by(pid_t pid) {
+    siginfo_t info = {0};
+    if (pid <= 0 || waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+        return 0;
+    return info.si_status;
+}
+
+/*
+ * Looked at only after all waiting signals are handled: at `fg`, SIGCHLD of the old stop and SIGCONT come together, and
+ * the command may not have been continued before we have done it. A SIGSTOP out of the blue is not followed: it is
+ * somebody's will about the command, not the command's about its terminal, and a time limit has to hold for it.
+ */
+static void follow_a_stop(forward *f) {
+    pid_t pid = brood_child_pid(f->child);
+    int signal = stopped_by(pid);
+    if (signal == 0)
+        return;
+    if ((signal == SIGTTIN || signal == SIGTTOU) && getpgid(pid) != getpgrp()) {
+        f->on_held(f->data, signal);
+    } else if (f->stop_wanted) {
+        f->stop_wanted = false;
+        suspend(getpid());
+    } else if (signal == SIGTSTP && terminal_in_foreground(f->terminal)) {
+        suspend(0); /* the rest of the pipeline too, as if Ctrl-Z had been typed */
+    }
+}
+
+static void read_signals(forward *f) {
+    struct signalfd_siginfo info;
+    bool child_changed = false;
+    while (read(f->fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGCHLD)
+            child_changed = true;
+        else
+            handle(f, (int)info.ssi_signo, info.ssi_code);
+    }
+    if (child_changed && f->child)
+        follow_a_stop(f);
+}
+
+static void readable(uv_poll_t *poll, int status, int events) {
+    (void)status, (void)events;
+    read_signals(poll->data);
+}
+
+int forward_open(forward *f, uv_loop_t *loop) {
+    signal(SIGCHLD, SIG_DFL); /* ignored, it would throw the exit status away */
+    sigset_t set = signals_to_read(), block = set;
+    if (!is_ignored(SIGPIPE))
+        sigaddset(&block, SIGPIPE); /* our own writes fail with EPIPE; the command starts with an empty mask */
+    f->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (f->fd < 0)
+        return -errno;
+    int r = uv_poll_init(loop, &f->poll, f->fd);
+    if (r < 0) {
+        close(f->fd);
+        f->fd = -1;
+        return r;
+    }
+    sigprocmask(SIG_SETMASK, &block, NULL);
+    uv_timer_init(loop, &f->kill_timer);
+    f->poll.data = f->kill_timer.data = f;
+    uv_poll_start(&f->poll, UV_READABLE, readable);
+    uv_unref((uv_handle_t *)&f->poll); /* the command keeps the loop alive, not the listening */
+    uv_unref((uv_handle_t *)&f->kill_timer);
+    return 0;
+}
+
+bool forward_passed_on(const forward *f, int signal) {
+    return signal > 0 && (f->passed_on >> (signal - 1) & 1);
+}
+
+void forward_child_ended(forward *f) {
+    f->ending = true;
+    if (f->fd >= 0)
+        read_signals(f);
+    f->child = NULL;
+}
+
+void forward_close(forward *f) {
+    if (f->fd < 0)
+        return;
+    uv_close((uv_handle_t *)&f->poll, NULL);
+    uv_close((uv_handle_t *)&f->kill_timer, NULL);
+    close(f->fd);
+    f->fd = -1;
+    sigset_t block;
+    sigemptyset(&block);
+    sigaddset(&block, SIGPIPE);
+    sigprocmask(SIG_SETMASK, &block, NULL);
+}
+
+void forward_die(int signal_number) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal_number);
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}

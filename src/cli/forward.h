@@ -1,0 +1,59 @@
+/**
+ * Signals on their way through brood: which of those that reach it are for the command, and what they do to brood itself.
+ */
+#ifndef BROOD_CLI_FORWARD_H
+#define BROOD_CLI_FORWARD_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include <brood.h>
+
+#include "terminal.h"
+
+/** Set the first part, then open. */
+typedef struct forward {
+    const terminal *terminal;
+    brood_ownership own;    /* not DEFAULT: whether a signal is for the process alone or for its group */
+    uint64_t kill_after_ms; /* SIGKILL so long after a SIGTERM that came to us; 0: never */
+    /** One was passed on; `result` is 0 or a negative errno. */
+    void (*on_signal)(void *data, int signal, int result);
+    /** A deadly one came after the command had ended. */
+    void (*on_leave)(void *data, int signal);
+    /** The command reached for a terminal in which its group is not the foreground, and was stopped. */
+    void (*on_held)(void *data, int signal);
+    void *data;
+
+    brood_child *child; /* yours to set, right after the start */
+
+    /* what is known afterwards */
+    bool interrupted;   /* Ctrl-C was typed at our terminal */
+    uint64_t passed_on; /* signals 1 to 64 that went to the command, a bit each */
+
+    /* ours */
+    bool ending;      /* what comes now came too late to end us */
+    bool stop_wanted; /* SIGTSTP came, and nothing has stopped yet */
+    int fd;           /* -1: not open */
+    uv_poll_t poll;
+    uv_timer_t kill_timer;
+} forward;
+
+/** Take all signals from here on; they wait until the loop runs. Returns 0 or a negative errno. */
+int forward_open(forward *f, uv_loop_t *loop);
+
+/** Whether a signal of this number was passed on to the command. */
+bool forward_passed_on(const forward *f, int signal);
+
+/** To be called when the command has ended and before it is closed. Handles what still waits: Ctrl-C reaches both at once. */
+void forward_child_ended(forward *f);
+
+/** Stop listening: from now on signals do to us what they do by default. The loop has to run once more. */
+void forward_close(forward *f);
+
+/** Die by this signal instead of exiting. Returns if that is not possible. */
+void forward_die(int signal);
+
+#endif

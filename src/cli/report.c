@@ -1,0 +1,204 @@
+/*
+ * Writes the JSON report. Its keys are a promise to scripts: always all of them, null where nothing is known, new ones only
+ * added. Arguments are bytes and JSON is Unicode: what is not UTF-8 becomes U+FFFD, and `command_line` has it quoted.
+ */
+#include "report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <uv.h>
+
+/* Words that never change, unlike the text for people. */
+static const char *const reason_words[] = {
+    [BROOD_REASON_UNKNOWN] = "unknown",
+    [BROOD_REASON_EXITED] = "exited",
+    [BROOD_REASON_SIGNALED] = "signaled",
+    [BROOD_REASON_TIMED_OUT] = "timed_out",
+    [BROOD_REASON_IDLE] = "idle",
+    [BROOD_REASON_ABORTED] = "aborted",
+    [BROOD_REASON_OUTPUT_LIMIT] = "output_limit",
+    [BROOD_REASON_OUT_OF_MEMORY] = "out_of_memory",
+    [BROOD_REASON_NOT_STARTED] = "not_started",
+};
+
+/* The length of the UTF-8 sequence that starts here, 0 if it is none: overlong, surrogate, above U+10FFFF, cut short. */
+static size_t utf8_length(const unsigned char *at) {
+    unsigned char first = at[0];
+    unsigned low = 0x80, high = 0xbf; /* what the second byte may be */
+    size_t len;
+    if (first < 0x80)
+        return 1;
+    if (first >= 0xc2 && first <= 0xdf)
+        len = 2;
+    else if (first >= 0xe0 && first <= 0xef)
+        len = 3;
+    else if (first >= 0xf0 && first <= 0xf4)
+        len = 4;
+    else
+        return 0;
+    low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : low;
+    high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : high;
+    if (at[1] < low || at[1] > high)
+        return 0;
+    for (size_t i = 2; i < len; i++)
+        if ((at[i] & 0xc0) != 0x80) /* a NUL stops here too */
+            return 0;
+    return len;
+}
+
+static void put_escaped(FILE *out, unsigned char c) {
+    static const char letters[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    for (const char *l = letters; *l; l += 2) {
+        if ((unsigned char)*l == c) {
+            fprintf(out, "\\%c", l[1]);
+            return;
+        }
+    }
+    fprintf(out, "\\u%04x", c);
+}
+
+static void put_string(FILE *out, const char *text) {
+    if (!text) {
+        fputs("null", out);
+        return;
+    }
+    fputc('"', out);
+    for (const unsigned char *at = (const unsigned char *)text; *at;) {
+        size_t len = utf8_length(at);
+        if (len == 0)
+            fputs("\xef\xbf\xbd", out);
+        else if (*at < 0x20 || *at == 0x7f || *at == '"' || *at == '\\')
+            put_escaped(out, *at);
+        else
+            fwrite(at, 1, len, out);
+        at += len ? len : 1;
+    }
+    fputc('"', out);
+}
+
+static void put_key(FILE *out, const char *key) {
+    fprintf(out, ",\"%s\":", key);
+}
+
+static void put_text(FILE *out, const char *key, const char *text) {
+    put_key(out, key);
+    put_string(out, text);
+}
+
+static void put_number(FILE *out, const char *key, int64_t number, bool known) {
+    put_key(out, key);
+    if (known)
+        fprintf(out, "%" PRId64, number);
+    else
+        fputs("null", out);
+}
+
+static void put_bool(FILE *out, const char *key, bool value, bool known) {
+    put_key(out, key);
+    fputs(!known ? "null" : value ? "true" : "false", out);
+}
+
+static void put_ms(FILE *out, const char *key, uint64_t us, bool known) {
+    put_key(out, key);
+    if (known)
+        fprintf(out, "%" PRIu64 ".%03u", us / 1000, (unsigned)(us % 1000));
+    else
+        fputs("null", out);
+}
+
+static void put_time(FILE *out, const char *key, struct timespec when) {
+    struct tm utc;
+    char text[40];
+    gmtime_r(&when.tv_sec, &utc);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+    put_key(out, key);
+    fprintf(out, "\"%s.%03ldZ\"", text, when.tv_nsec / 1000000);
+}
+
+static void put_command(FILE *out, const char *const *command) {
+    fputs("{\"command\":[", out);
+    for (size_t i = 0; command[i]; i++) {
+        if (i)
+            fputc(',', out);
+        put_string(out, command[i]);
+    }
+    fputc(']', out);
+    size_t size = brood_quote(command, NULL, 0) + 1;
+    char *line = malloc(size);
+    if (line)
+        brood_quote(command, line, size);
+    put_text(out, "command_line", line);
+    free(line);
+}
+
+static const char *error_name(const report *r) {
+    if (r->failure->code < 0)
+        return uv_err_name(r->failure->code);
+    bool timed_out = r->ended->reason == BROOD_REASON_TIMED_OUT || r->ended->reason == BROOD_REASON_IDLE;
+    return timed_out ? "ETIMEDOUT" : NULL;
+}
+
+static void put_end(FILE *out, const report *r) {
+    const brood_exit *ended = r->ended;
+    bool started = ended->pid > 0;
+    put_number(out, "pid", ended->pid, started);
+    put_text(out, "own", r->own);
+    put_number(out, "code", ended->code, started && ended->code >= 0);
+    put_text(out, "signal", ended->signal ? brood_signal_name(ended->signal) : NULL);
+    put_bool(out, "core_dumped", ended->core_dumped, started);
+    put_text(out, "reason", reason_words[ended->reason]);
+    put_number(out, "exit_status", r->status, true);
+    put_text(out, "error_name", error_name(r));
+    put_text(out, "message", r->message);
+    put_time(out, "started_at", r->started);
+    put_ms(out, "wall_ms", ended->run_us, started);
+}
+
+static void put_usage(FILE *out, const brood_exit *ended) {
+    const brood_usage *used = &ended->usage;
+    bool known = ended->pid > 0 && ended->reason != BROOD_REASON_UNKNOWN;
+    put_ms(out, "user_ms", used->user_us, known);
+    put_ms(out, "system_ms", used->system_us, known);
+    put_number(out, "max_rss_kb", (int64_t)used->max_rss_kb, known);
+    put_bool(out, "max_rss_is_own", used->max_rss_is_own, known);
+    put_number(out, "minor_faults", (int64_t)used->minor_faults, known);
+    put_number(out, "major_faults", (int64_t)used->major_faults, known);
+    put_number(out, "blocks_in", (int64_t)used->blocks_in, known);
+    put_number(out, "blocks_out", (int64_t)used->blocks_out, known);
+    put_number(out, "voluntary_switches", (int64_t)used->voluntary_switches, known);
+    put_number(out, "involuntary_switches", (int64_t)used->involuntary_switches, known);
+}
+
+static int write_all(int fd, const char *bytes, size_t len) {
+    while (len > 0) {
+        ssize_t n = write(fd, bytes, len);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0) {
+            bytes += n;
+            len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+int report_write(int fd, const report *r) {
+    char *line = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&line, &len);
+    if (!out)
+        return -ENOMEM;
+    put_command(out, r->command);
+    put_end(out, r);
+    put_usage(out, r->ended);
+    fputs("}\n", out);
+    bool whole = !ferror(out);
+    int result = fclose(out) == 0 && whole ? write_all(fd, line, len) : -ENOMEM;
+    free(line);
+    return result;
+}

@@ -1,0 +1,264 @@
+/*
+ * `brood run`: start one command, hold it to its limits, pass signals on, and end as it ended. The order matters. Signals are
+ * taken before the start, since one that came between start and taking would end brood and leave the command behind;
+ * what is owed to the terminal is put right before anything is said; and when signals do again what they do by default, all
+ * that is left is to tell and to exit.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DRAIN_GRACE_MS = 1000 }; /* after a stop: so long may a reader of ours take for what is left */
+
+static bool has_rest(const run *r) {
+    return relay_is_busy(&r->relays[0]) || relay_is_busy(&r->relays[1]);
+}
+
+static void leave_loop(uv_timer_t *timer) {
+    uv_stop(timer->loop);
+}
+
+/* Called when the command is done with, and whenever a relay is: the later one ends it. */
+static void finish_if_done(void *the_run) {
+    run *r = the_run;
+    if (!r->closed)
+        return;
+    if (!has_rest(r))
+        uv_stop(&r->loop);
+    else if (run_was_stopped(r) && !uv_is_active((uv_handle_t *)&r->drain_timer))
+        uv_timer_start(&r->drain_timer, leave_loop, DRAIN_GRACE_MS, 0);
+}
+
+/* --- what signals do --- */
+
+static void leave_by_signal(void *the_run, int signal) {
+    run *r = the_run;
+    r->left_by = signal;
+    uv_stop(&r->loop);
+}
+
+static void tell_signal(void *the_run, int signal, int result) {
+    run *r = the_run;
+    r->last_signal = signal;
+    if (!r->options->verbose || result == -ESRCH)
+        return;
+    const char *name = brood_signal_name(signal);
+    if (result < 0)
+        cli_complain("run", "could not pass %s on: %s", name, strerror(-result));
+    else
+        cli_complain("run", "passed %s on", name);
+}
+
+static void tell_held(void *the_run, int signal) {
+    run *r = the_run;
+    if (r->held || r->options->quiet)
+        return;
+    r->held = true;
+    cli_complain("run",
+                 "the command was stopped by %s: it uses the terminal from a process group of its own; "
+                 "--own child leaves it in the terminal's foreground",
+                 brood_signal_name(signal));
+}
+
+/* --- what the command does --- */
+
+static void tell_start(const run *r, pid_t pid) {
+    char line[1000];
+    cli_complain("run", "started %s (pid %ld, owned: %s)", run_command_line(r, line, sizeof line), (long)pid,
+                 run_own_word(r->own));
+}
+
+/* The pid is all that is left of it. If it cannot be told, whoever started us learns at least that there is one. */
+static void leave_it(run *r, brood_child *child) {
+    pid_t pid = brood_child_pid(child);
+    if (printf("%ld\n", (long)pid) < 0 || fflush(stdout) != 0) {
+        cli_complain("run", "started pid %ld, but cannot write that to standard output: %s", (long)pid,
+                     strerror(errno));
+        r->failed = true;
+    }
+    brood_child_detach(child);
+    brood_child_close(child);
+    uv_stop(&r->loop);
+}
+
+static void command_started(brood_child *child, void *the_run) {
+    run *r = the_run;
+    run_close_files(r); /* a FIFO's other end waits for the last writer, and that has to be the command */
+    if (r->options->verbose)
+        tell_start(r, brood_child_pid(child));
+    if (r->options->detach)
+        leave_it(r, child);
+}
+
+static void command_failed(brood_child *child, const brood_failure *why, void *the_run) {
+    (void)child;
+    ((run *)the_run)->failure = *why;
+}
+
+static void command_exited(brood_child *child, const brood_exit *ended, void *the_run) {
+    (void)child;
+    ((run *)the_run)->ended = *ended;
+}
+
+static void command_closed(brood_child *child, const brood_exit *ended, void *the_run) {
+    run *r = the_run;
+    if (r->options->detach && r->failure.code == 0)
+        return; /* it was let go, and lives */
+    r->ended = *ended;
+    r->closed = true;
+    forward_child_ended(&r->forward);
+    relay_forget_stream(&r->relays[0]);
+    relay_forget_stream(&r->relays[1]);
+    brood_child_close(child);
+    finish_if_done(r);
+}
+
+/* --- the whole --- */
+
+static int open_relays(run *r) {
+    int result = 0;
+    for (int slot = 1; slot <= 2 && result == 0; slot++) {
+        relay *to = &r->relays[slot - 1];
+        to->on_rest = finish_if_done;
+        to->data = r;
+        if (run_is_relayed(r, slot)) {
+            to->fd = run_destination(r, slot);
+            result = relay_open(to, &r->loop);
+        }
+    }
+    return result;
+}
+
+static int open_forward(run *r) {
+    r->forward.terminal = &r->terminal;
+    r->forward.own = r->own;
+    r->forward.kill_after_ms = r->options->kill_after.ms;
+    r->forward.on_signal = tell_signal;
+    r->forward.on_leave = leave_by_signal;
+    r->forward.on_held = tell_held;
+    r->forward.data = r;
+    return r->options->detach ? 0 : forward_open(&r->forward, &r->loop);
+}
+
+static int open_loop(run *r) {
+    int result = uv_loop_init(&r->loop);
+    if (result < 0)
+        return run_fail(r, BROOD_STEP_LOOP, "event loop", result);
+    r->loop_open = true;
+    uv_timer_init(&r->loop, &r->drain_timer);
+    uv_unref((uv_handle_t *)&r->drain_timer); /* what it bounds is what keeps the loop alive */
+    result = open_relays(r);
+    if (result < 0)
+        return run_fail(r, BROOD_STEP_LOOP, "copying output", result);
+    result = open_forward(r);
+    return result < 0 ? run_fail(r, BROOD_STEP_LOOP, "signals", result) : 0;
+}
+
+/* Starts it and waits until there is nothing more to wait for. */
+static void carry_out(run *r) {
+    brood_child *child = NULL;
+    brood_options options = run_child_options(r);
+    options.on_spawn = command_started;
+    options.on_error = command_failed;
+    options.on_exit = command_exited;
+    options.on_close = command_closed;
+    options.data = r;
+    clock_gettime(CLOCK_REALTIME, &r->started);
+    if (brood_spawn(&r->loop, &options, &child, &r->failure) < 0)
+        return;
+    r->forward.child = child;
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+}
+
+static void close_loop(run *r) {
+    if (!r->loop_open)
+        return;
+    relay_close(&r->relays[0]);
+    relay_close(&r->relays[1]);
+    uv_close((uv_handle_t *)&r->drain_timer, NULL);
+    brood_loop_close(&r->loop, NULL, NULL);
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&r->loop);
+}
+
+/* A thread whose write blocks for ever uses its run until the end of the process: such a run is left as it is. */
+static void done_with(run *r) {
+    static run *left;
+    if (has_rest(r)) {
+        left = r;
+        (void)left; /* so that leak checkers find it */
+        return;
+    }
+    close_loop(r);
+    terminal_close(&r->terminal);
+    run_release_setup(r);
+    free(r);
+}
+
+static run *new_run(const cli_host *host, const run_options *options) {
+    run *r = malloc(sizeof *r);
+    if (!r)
+        return NULL;
+    *r = (run){
+        .host = host,
+        .options = options,
+        .files = {-1, -1, -1},
+        .report_fd = -1,
+        .terminal = {.fd = -1},
+        .forward = {.fd = -1},
+        .relays = {{.fd = -1}, {.fd = -1}},
+        .ended = {.code = -1, .reason = BROOD_REASON_NOT_STARTED},
+    };
+    clock_gettime(CLOCK_REALTIME, &r->started);
+    return r;
+}
+
+static int run_command(const cli_host *host, const run_options *options) {
+    run *r = new_run(host, options);
+    if (!r) {
+        cli_complain("run", "%s", strerror(ENOMEM));
+        return CLI_FAILED;
+    }
+    if (run_prepare(r) == 0 && open_loop(r) == 0) {
+        terminal_open(&r->terminal);
+        carry_out(r);
+    }
+    forward_close(&r->forward);
+    if (r->ended.signal)
+        terminal_restore(&r->terminal);
+    int status = run_conclude(r);
+    bool interrupted = r->forward.interrupted && r->ended.signal == SIGINT;
+    done_with(r);
+    if (interrupted) /* a shell gives up its loop only if what it waited for died of Ctrl-C too */
+        forward_die(SIGINT);
+    return status;
+}
+
+static int run_main(const cli_host *host, char *const *args) {
+    run_options options;
+    args_problem problem;
+    int status = CLI_FAILED;
+    int r = run_options_read(&options, args, &problem);
+    if (r == -EINVAL) {
+        cli_complain("run", "%s (brood run --help)", problem.text);
+    } else if (r < 0) {
+        cli_complain("run", "%s", strerror(-r));
+    } else if (options.help) {
+        run_options_print_help(stdout);
+        status = cli_flush("run", 0);
+    } else {
+        status = run_command(host, &options);
+    }
+    run_options_done(&options);
+    return status;
+}
+
+const cli_command cli_run = {
+    .name = "run",
+    .summary = "run a command within limits, and end as it ends",
+    .main = run_main,
+    .print_help = run_options_print_help,
+};

@@ -1,0 +1,153 @@
+/*
+ * How a run ended: the exit status, the words for people, the report for programs. Little is said unasked: what nobody can
+ * see from the exit status alone, and what brood itself could not do.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "explain.h"
+#include "report.h"
+#include "text.h"
+
+const char *run_own_word(brood_ownership own) {
+    return own == BROOD_OWN_GROUP ? "group" : own == BROOD_OWN_CHILD ? "child" : "none";
+}
+
+const char *run_command_line(const run *r, char *ret_text, size_t size) {
+    brood_quote(r->args, ret_text, size);
+    return ret_text;
+}
+
+bool run_was_stopped(const run *r) {
+    return r->ended.reason == BROOD_REASON_TIMED_OUT || r->ended.reason == BROOD_REASON_IDLE;
+}
+
+/* A start that a time limit or a signal took back ends as the command would have ended. */
+static int not_started_status(const run *r) {
+    if (run_was_stopped(r))
+        return CLI_TIMED_OUT;
+    if (r->failure.step == BROOD_STEP_ABORTED && r->last_signal)
+        return CLI_SIGNAL_BASE + r->last_signal;
+    return explain_status(&r->failure);
+}
+
+static int exit_status(const run *r) {
+    const brood_exit *ended = &r->ended;
+    if (r->failure.code < 0)
+        return not_started_status(r);
+    if (r->failed)
+        return CLI_FAILED;
+    if (r->options->detach)
+        return 0;
+    if (r->left_by)
+        return CLI_SIGNAL_BASE + r->left_by;
+    if (run_was_stopped(r) && !r->options->preserve_status)
+        return CLI_TIMED_OUT;
+    if (ended->signal)
+        return CLI_SIGNAL_BASE + ended->signal;
+    return ended->code >= 0 ? ended->code : CLI_FAILED;
+}
+
+/* "exited with 3", "ended by SIGSEGV (core dumped)" */
+static const char *describe_exit(const brood_exit *ended, char *ret_text, size_t size) {
+    if (ended->signal)
+        snprintf(ret_text, size, "ended by %s%s", brood_signal_name(ended->signal),
+                 ended->core_dumped ? " (core dumped)" : "");
+    else if (ended->code >= 0)
+        snprintf(ret_text, size, "exited with %d", ended->code);
+    else
+        snprintf(ret_text, size, "ended, but somebody else took its exit status");
+    return ret_text;
+}
+
+/* How it ended, without the command: "timed out after 30s, ended by SIGTERM". */
+static const char *describe_end(const run *r, char *ret_text, size_t size) {
+    char end[100], time[32];
+    const run_options *o = r->options;
+    describe_exit(&r->ended, end, sizeof end);
+    if (r->ended.reason == BROOD_REASON_TIMED_OUT)
+        snprintf(ret_text, size, "timed out after %s, %s", text_write_duration(o->timeout.ms, time, sizeof time), end);
+    else if (r->ended.reason == BROOD_REASON_IDLE)
+        snprintf(ret_text, size, "wrote nothing for %s and was stopped, %s",
+                 text_write_duration(o->idle_timeout.ms, time, sizeof time), end);
+    else
+        snprintf(ret_text, size, "%s", end);
+    return ret_text;
+}
+
+/* What one cannot know otherwise. Shells say nothing of SIGINT and SIGPIPE, and who sent a signal knows. */
+static bool is_worth_telling(const run *r) {
+    const brood_exit *ended = &r->ended;
+    if (run_was_stopped(r) || ended->reason == BROOD_REASON_UNKNOWN)
+        return true;
+    if (ended->signal == SIGINT || ended->signal == SIGPIPE)
+        return false;
+    return ended->signal && !forward_passed_on(&r->forward, ended->signal);
+}
+
+static void tell_end(const run *r, const char *end) {
+    if (r->options->quiet || (!r->options->verbose && !is_worth_telling(r)))
+        return;
+    char line[1000], time[32], after[64] = "";
+    if (r->options->verbose)
+        snprintf(after, sizeof after, ", after %s", text_write_duration(r->ended.run_us / 1000, time, sizeof time));
+    cli_complain("run", "%s: %s%s", run_command_line(r, line, sizeof line), end, after);
+}
+
+static void tell_relay(run *r, const relay *from, const char *name) {
+    if (from->error == 0 || from->error == -EPIPE)
+        return; /* EPIPE: nobody wants more, which is no failure of ours */
+    r->failed = true;
+    cli_complain("run", "cannot copy the command's %s on: %s", name, strerror(-from->error));
+}
+
+static void write_report(run *r, const char *message) {
+    const report facts = {
+        .command = r->args,
+        .ended = &r->ended,
+        .failure = &r->failure,
+        .own = run_own_word(r->own),
+        .message = message,
+        .started = r->started,
+        .status = exit_status(r),
+    };
+    int result = report_write(r->report_fd, &facts);
+    if (result == 0)
+        return;
+    const char *where = r->options->report_file ? r->options->report_file : "standard error";
+    char shown[300];
+    r->failed = true;
+    cli_complain("run", "cannot write the report to %s: %s", text_quote_word(where, shown, sizeof shown),
+                 strerror(-result));
+}
+
+/* The start failed, or was taken back: by whom is known to whoever did it. */
+static const char *conclude_failure(run *r, char *text, size_t size) {
+    explain_failure(&r->failure, r->options->cwd, text, size);
+    if (r->failure.step != BROOD_STEP_ABORTED || !r->last_signal)
+        cli_complain("run", "%s", text);
+    return text;
+}
+
+static const char *conclude_end(run *r, char *text, size_t size) {
+    describe_end(r, text, size);
+    tell_relay(r, &r->relays[0], "output");
+    tell_relay(r, &r->relays[1], "errors");
+    tell_end(r, text);
+    return r->ended.signal || is_worth_telling(r) ? text : NULL;
+}
+
+int run_conclude(run *r) {
+    char text[800];
+    const char *message = NULL;
+    if (r->failure.code < 0)
+        message = conclude_failure(r, text, sizeof text);
+    else if (!r->options->detach)
+        message = conclude_end(r, text, sizeof text);
+    if (r->report_fd >= 0)
+        write_report(r, message);
+    return exit_status(r);
+}

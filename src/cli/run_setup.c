@@ -1,0 +1,227 @@
+/*
+ * What `brood run` decides and opens before the start: names, files, environment, what is owned. Files are opened here and not
+ * by the library, since opening a FIFO can block: no signal has been taken yet, and Ctrl-C works.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "text.h"
+
+/* With --idle-timeout: a daemon that the command leaves behind may hold its output for ever. */
+enum { CLOSE_GRACE_MS = 1000 };
+
+int run_fail(run *r, brood_step step, const char *subject, int code) {
+    char shown[300];
+    r->failure = (brood_failure){.code = code, .step = step};
+    snprintf(r->failure.subject, sizeof r->failure.subject, "%s", subject);
+    snprintf(r->failure.message, sizeof r->failure.message, "%s %s: %s", brood_step_text(step),
+             text_quote_word(subject, shown, sizeof shown), strerror(-code));
+    return code;
+}
+
+/* --- who, with what --- */
+
+static int find_identity(run *r) {
+    const run_options *o = r->options;
+    args_problem problem;
+    int result = identity_find(&r->who, o->user, o->group, o->groups, &problem);
+    if (result < 0) {
+        r->failure = (brood_failure){.code = result, .step = BROOD_STEP_OPTIONS};
+        snprintf(r->failure.message, sizeof r->failure.message, "%s", problem.text);
+    }
+    return result;
+}
+
+static void set_args(run *r) {
+    char *const *command = r->options->command;
+    r->args = (const char *const *)command;
+    if (!r->options->shell)
+        return;
+    size_t i = 0;
+    r->shell_args[i++] = "sh";
+    r->shell_args[i++] = "-c";
+    if (command[0][0] == '-' || command[0][0] == '+') /* else the shell would take it for an option */
+        r->shell_args[i++] = "--";
+    r->shell_args[i++] = command[0];
+    r->args = r->shell_args;
+}
+
+/* The library's list, NULL-terminated. A name alone is taken away: where nothing is inherited there is nothing to take. */
+static int set_env(run *r) {
+    const run_words *words = &r->options->env;
+    size_t count = 0;
+    r->env = calloc(words->count + 1, sizeof *r->env);
+    if (!r->env)
+        return run_fail(r, BROOD_STEP_MEMORY, "environment", -ENOMEM);
+    for (size_t i = 0; i < words->count; i++)
+        if (!r->options->clear_env || strchr(words->items[i], '='))
+            r->env[count++] = words->items[i];
+    return 0;
+}
+
+static brood_env_mode env_mode(const run *r) {
+    if (r->options->clear_env)
+        return r->env[0] ? BROOD_ENV_REPLACE : BROOD_ENV_CLEAR;
+    return r->env[0] ? BROOD_ENV_EXTEND : BROOD_ENV_INHERIT;
+}
+
+/* --- files --- */
+
+static bool is_null_word(const char *path) {
+    return strcmp(path, "null") == 0;
+}
+
+/* --stderr naming the same file as --stdout means one file, not two that overwrite each other. */
+static bool err_follows_out(const run_options *o) {
+    return o->err_to_out || (o->err && o->out && !is_null_word(o->out) && strcmp(o->err, o->out) == 0);
+}
+
+static int open_path(run *r, const char *path, int flags, int *ret_fd) {
+    int fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0666);
+    if (fd < 0)
+        return run_fail(r, BROOD_STEP_OPEN, path, -errno);
+    *ret_fd = fd;
+    return 0;
+}
+
+static int write_flags(const run_options *o) {
+    return O_WRONLY | O_CREAT | (o->append ? O_APPEND : O_TRUNC);
+}
+
+static int open_files(run *r) {
+    const run_options *o = r->options;
+    const char *paths[] = {o->in, o->out, err_follows_out(o) ? NULL : o->err};
+    int result = 0;
+    for (int slot = 0; slot < 3 && result == 0; slot++)
+        if (paths[slot] && !is_null_word(paths[slot]))
+            result = open_path(r, paths[slot], slot == 0 ? O_RDONLY : write_flags(o), &r->files[slot]);
+    return result;
+}
+
+static int open_report(run *r) {
+    const run_options *o = r->options;
+    if (o->report_file)
+        return open_path(r, o->report_file, write_flags(o), &r->report_fd);
+    if (o->report)
+        r->report_fd = STDERR_FILENO;
+    return 0;
+}
+
+static void close_file(run *r, int slot) {
+    if (r->files[slot] >= 0)
+        close(r->files[slot]);
+    r->files[slot] = -1;
+}
+
+void run_close_files(run *r) {
+    for (int slot = 0; slot < 3; slot++)
+        if (!run_is_relayed(r, slot)) /* else it is ours to write to */
+            close_file(r, slot);
+}
+
+/* --- slots --- */
+
+int run_destination(const run *r, int slot) {
+    const run_options *o = r->options;
+    const char *const paths[] = {o->in, o->out, o->err};
+    if (r->files[slot] >= 0)
+        return r->files[slot];
+    if (paths[slot] || o->detach || r->host->closed[slot])
+        return -1;
+    return slot;
+}
+
+bool run_is_relayed(const run *r, int slot) {
+    return r->options->idle_timeout.ms > 0 && (slot == 1 || (slot == 2 && !err_follows_out(r->options)));
+}
+
+static brood_stdio slot_of(run *r, int slot) {
+    if (slot == 2 && err_follows_out(r->options))
+        return (brood_stdio){.kind = BROOD_STDIO_SLOT, .slot = 1};
+    if (run_is_relayed(r, slot))
+        return (brood_stdio){
+            .kind = BROOD_STDIO_PIPE, .on_data = relay_take, .on_end = relay_end, .data = &r->relays[slot - 1]};
+    int fd = run_destination(r, slot);
+    if (fd < 0)
+        return (brood_stdio){.kind = BROOD_STDIO_IGNORE};
+    return fd == slot ? (brood_stdio){.kind = BROOD_STDIO_INHERIT} : (brood_stdio){.kind = BROOD_STDIO_FD, .fd = fd};
+}
+
+/* --- what is owned --- */
+
+/* A group of its own takes a command out of the terminal's foreground: only where it gets no terminal. */
+static brood_ownership own_what(const run *r) {
+    if (r->options->detach)
+        return BROOD_OWN_NONE;
+    if (r->options->own != BROOD_OWN_DEFAULT)
+        return r->options->own;
+    for (int slot = 0; slot < 3; slot++) {
+        int fd = run_is_relayed(r, slot) ? -1 : run_destination(r, slot);
+        if (fd >= 0 && isatty(fd))
+            return BROOD_OWN_CHILD;
+    }
+    return BROOD_OWN_GROUP;
+}
+
+/* --- all of it --- */
+
+int run_prepare(run *r) {
+    set_args(r);
+    int result = open_report(r); /* first, so that it can tell of all the rest */
+    if (result == 0)
+        result = find_identity(r);
+    if (result == 0)
+        result = set_env(r);
+    if (result == 0)
+        result = open_files(r);
+    r->own = own_what(r);
+    return result;
+}
+
+brood_options run_child_options(run *r) {
+    const run_options *o = r->options;
+    return (brood_options){
+        .args = r->args,
+        .file = o->shell ? "/bin/sh" : NULL,
+        .env = r->env[0] ? r->env : NULL,
+        .env_mode = env_mode(r),
+        .cwd = o->cwd,
+        .set_uid = r->who.set_uid,
+        .uid = r->who.uid,
+        .set_gid = r->who.set_gid,
+        .gid = r->who.gid,
+        .set_groups = r->who.set_groups,
+        .groups = r->who.groups,
+        .group_count = r->who.group_count,
+        .set_umask = o->umask.given,
+        .umask = o->umask.mode,
+        .nice = o->nice,
+        .rlimits = o->limits.items,
+        .rlimit_count = o->limits.count,
+        .detached = o->detach,
+        .keep_ignored = true,
+        .in = slot_of(r, 0),
+        .out = slot_of(r, 1),
+        .err = slot_of(r, 2),
+        .own = r->own,
+        .timeout_ms = o->timeout.ms,
+        .idle_timeout_ms = o->idle_timeout.ms,
+        .kill_signal = o->signal,
+        .kill_grace_ms = o->kill_after.given && o->kill_after.ms == 0 ? BROOD_FOREVER : o->kill_after.ms,
+        .close_grace_ms = o->idle_timeout.ms ? CLOSE_GRACE_MS : 0,
+    };
+}
+
+void run_release_setup(run *r) {
+    for (int slot = 0; slot < 3; slot++)
+        close_file(r, slot);
+    if (r->report_fd > STDERR_FILENO)
+        close(r->report_fd);
+    identity_done(&r->who);
+    free(r->env);
+}

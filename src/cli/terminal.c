@@ -1,0 +1,44 @@
+/*
+ * Terminal modes belong to the terminal, not to a process: a program killed while it had echo switched off leaves a blind
+ * shell behind. Shells put the modes back when a job of theirs dies by a signal, but brood is the job and exits in good
+ * order, so it has to do it instead. A command that ends by itself is left alone: `brood run -- stty -echo` means it.
+ */
+#include "terminal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+void terminal_open(terminal *ret_terminal) {
+    *ret_terminal = (terminal){.fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC)};
+    if (terminal_in_foreground(ret_terminal))
+        ret_terminal->saved = tcgetattr(ret_terminal->fd, &ret_terminal->modes) == 0;
+}
+
+bool terminal_in_foreground(const terminal *tty) {
+    return tty->fd >= 0 && tcgetpgrp(tty->fd) == getpgrp();
+}
+
+/* The command may have taken the foreground (an interactive shell does) and died with it. */
+static bool is_nobodys(const terminal *tty) {
+    pid_t foreground = tcgetpgrp(tty->fd);
+    return foreground > 0 && kill(-foreground, 0) < 0 && errno == ESRCH;
+}
+
+void terminal_restore(const terminal *tty) {
+    if (!tty->saved || !(terminal_in_foreground(tty) || is_nobodys(tty)))
+        return;
+    sigset_t block, before; /* from the background the kernel would stop us with SIGTTOU */
+    sigemptyset(&block);
+    sigaddset(&block, SIGTTOU);
+    sigprocmask(SIG_BLOCK, &block, &before);
+    tcsetattr(tty->fd, TCSANOW, &tty->modes); /* not TCSADRAIN: after Ctrl-S it would wait for ever */
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+void terminal_close(terminal *tty) {
+    if (tty->fd >= 0)
+        close(tty->fd);
+    tty->fd = -1;
+}

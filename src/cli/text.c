@@ -1,0 +1,193 @@
+/*
+ * Reads and writes the small texts of a command line: durations, sizes, numbers, guesses at misspelt words. Pure functions
+ * over strings, without locale or floating point: "1.5s" must not turn into "1,5s" somewhere, nor 0.1 into 99 ms.
+ */
+#include "text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <brood.h>
+
+typedef struct unit {
+    const char *name;
+    uint64_t factor;
+} unit;
+
+static const unit duration_units[] = {
+    {"ms", 1}, {"", 1000}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}, {NULL, 0},
+};
+
+static const unit size_units[] = {
+    {"", 1},
+    {"k", UINT64_C(1) << 10},
+    {"kib", UINT64_C(1) << 10},
+    {"m", UINT64_C(1) << 20},
+    {"mib", UINT64_C(1) << 20},
+    {"g", UINT64_C(1) << 30},
+    {"gib", UINT64_C(1) << 30},
+    {"t", UINT64_C(1) << 40},
+    {"tib", UINT64_C(1) << 40},
+    {NULL, 0},
+};
+
+static uint64_t find_unit(const unit *units, const char *name) {
+    for (; units->name; units++)
+        if (strcasecmp(units->name, name) == 0)
+            return units->factor;
+    return 0;
+}
+
+static bool multiply_add(uint64_t *value, uint64_t factor, uint64_t more) {
+    return !__builtin_mul_overflow(*value, factor, value) && !__builtin_add_overflow(*value, more, value);
+}
+
+/* The digits after the point, as a share of `factor`, rounded up: what is not zero must not become zero. Digits beyond
+ * the ninth only count as "more than nothing". */
+static uint64_t read_fraction(const char **cursor, uint64_t factor) {
+    uint64_t digits = 0, scale = 1;
+    bool rest = false;
+    for (; isdigit((unsigned char)**cursor); ++*cursor) {
+        if (scale < UINT64_C(1000000000)) {
+            digits = digits * 10 + (uint64_t)(**cursor - '0');
+            scale *= 10;
+        } else {
+            rest |= **cursor != '0';
+        }
+    }
+    uint64_t share = digits * factor; /* below 1e9 times a day in ms: fits */
+    return share / scale + (share % scale != 0 || rest);
+}
+
+int text_read_duration(const char *text, uint64_t *ret_ms) {
+    const char *cursor = text;
+    uint64_t whole = 0;
+    bool fits = true;
+    for (; isdigit((unsigned char)*cursor); cursor++)
+        fits = fits && multiply_add(&whole, 10, (uint64_t)(*cursor - '0'));
+    size_t digits = (size_t)(cursor - text);
+    const char *fraction = *cursor == '.' ? cursor + 1 : NULL;
+    const char *suffix = fraction ? fraction + strspn(fraction, "0123456789") : cursor;
+    digits += fraction ? (size_t)(suffix - fraction) : 0;
+
+    uint64_t factor = find_unit(duration_units, suffix);
+    if (digits == 0 || factor == 0)
+        return -EINVAL;
+    uint64_t share = fraction ? read_fraction(&fraction, factor) : 0;
+    if (!fits || !multiply_add(&whole, factor, share) || whole == BROOD_FOREVER)
+        return -ERANGE;
+    *ret_ms = whole;
+    return 0;
+}
+
+static int read_digits(const char **cursor, unsigned base, uint64_t *ret_number) {
+    const char *start = *cursor;
+    uint64_t number = 0;
+    bool fits = true;
+    for (; **cursor >= '0' && (unsigned)(**cursor - '0') < base; ++*cursor)
+        fits = fits && multiply_add(&number, base, (uint64_t)(**cursor - '0'));
+    if (*cursor == start)
+        return -EINVAL;
+    if (!fits)
+        return -ERANGE;
+    *ret_number = number;
+    return 0;
+}
+
+int text_read_number(const char *text, unsigned base, uint64_t *ret_number) {
+    uint64_t number = 0;
+    int r = read_digits(&text, base, &number);
+    if (r == -EINVAL || *text)
+        return -EINVAL;
+    if (r == 0)
+        *ret_number = number;
+    return r;
+}
+
+int text_read_size(const char *text, uint64_t *ret_bytes) {
+    uint64_t number = 0;
+    int r = read_digits(&text, 10, &number);
+    uint64_t factor = find_unit(size_units, text);
+    if (r == -EINVAL || factor == 0)
+        return -EINVAL;
+    if (r < 0 || !multiply_add(&number, factor, 0))
+        return -ERANGE;
+    *ret_bytes = number;
+    return 0;
+}
+
+const char *text_write_duration(uint64_t ms, char *ret_text, size_t size) {
+    static const unit round[] = {{"d", 24 * 3600 * 1000}, {"h", 3600 * 1000}, {"m", 60 * 1000}};
+    if (ms < 1000) {
+        snprintf(ret_text, size, "%" PRIu64 "ms", ms);
+        return ret_text;
+    }
+    for (size_t i = 0; i < sizeof round / sizeof round[0]; i++) {
+        if (ms % round[i].factor == 0) {
+            snprintf(ret_text, size, "%" PRIu64 "%s", ms / round[i].factor, round[i].name);
+            return ret_text;
+        }
+    }
+    int length = snprintf(ret_text, size, "%" PRIu64 ".%03us", ms / 1000, (unsigned)(ms % 1000));
+    if (length > 0 && (size_t)length < size) { /* "1.500s" is "1.5s" */
+        char *end = ret_text + length - 1;
+        while (end[-1] == '0')
+            end--;
+        if (end[-1] == '.')
+            end--;
+        memcpy(end, "s", 2);
+    }
+    return ret_text;
+}
+
+const char *text_quote_word(const char *word, char *ret_text, size_t size) {
+    char text[1024]; /* as the second word: a first one with a = in it would be quoted needlessly */
+    brood_quote((const char *const[]){"-", word, NULL}, text, sizeof text);
+    if ((size_t)snprintf(ret_text, size, "%s", text + 2) >= size && size > 4)
+        memcpy(ret_text + size - 4, "...", 4);
+    return ret_text;
+}
+
+enum { LONGEST_WORD = 32 }; /* no option is longer, and what is longer is no misspelling of one */
+
+static unsigned smaller(unsigned a, unsigned b) {
+    return a < b ? a : b;
+}
+
+/* Edit distance in which two neighbours swapped ("timeuot") count as one slip: three rows of the usual table. */
+static unsigned edit_distance(const char *a, const char *b) {
+    unsigned rows[3][LONGEST_WORD + 1];
+    size_t a_len = strlen(a), b_len = strlen(b);
+    for (size_t j = 0; j <= b_len; j++)
+        rows[0][j] = (unsigned)j;
+    for (size_t i = 1; i <= a_len; i++) {
+        const unsigned *before = rows[(i + 1) % 3], *above = rows[(i - 1) % 3];
+        unsigned *row = rows[i % 3];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= b_len; j++) {
+            unsigned best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            best = smaller(best, smaller(above[j], row[j - 1]) + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                best = smaller(best, before[j - 2] + 1);
+            row[j] = best;
+        }
+    }
+    return rows[a_len % 3][b_len];
+}
+
+void text_guess_try(text_guess *guess, const char *candidate) {
+    size_t len = strlen(guess->word);
+    if (len < 2 || len > LONGEST_WORD || strlen(candidate) > LONGEST_WORD)
+        return;
+    /* an unfinished word ("time") is nearer than any misspelling but the slightest */
+    unsigned distance =
+        len >= 3 && strncmp(candidate, guess->word, len) == 0 ? 1 : edit_distance(guess->word, candidate);
+    unsigned allowed = len <= 3 ? 1 : len <= 7 ? 2 : 3;
+    if (distance <= allowed && (!guess->best || distance < guess->distance)) {
+        guess->best = candidate;
+        guess->distance = distance;
+    }
+}
