@@ -154,7 +154,7 @@ int args_read(const args_option *options, char *const *args, void *target, char 
                         : read_letters(options, &cursor, target, &option, problem);
         if (r < 0)
             return r;
-        if (option->last) {
+        if (option && option->last) {
             cursor++;
             break;
         }

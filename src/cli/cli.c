@@ -9,21 +9,18 @@
 #include <unistd.h>
 
 void cli_complain(const char *command, const char *format, ...) {
-    char line[2048];
-    int head = snprintf(line, sizeof line, "brood%s%s: ", command ? " " : "", command ? command : "");
+    char text[2000], line[2048];
     va_list list;
     va_start(list, format);
-    int body = vsnprintf(line + head, sizeof line - (size_t)head - 1, format, list);
+    int wanted = vsnprintf(text, sizeof text, format, list);
     va_end(list);
-    size_t len = strlen(line);
-    for (size_t i = 0; i < len; i++) /* a path may hold anything, and is not to move anybody's cursor */
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-            line[i] = '?';
-    if (body >= (int)sizeof line - head - 1)
-        memcpy(line + len - 3, "...", 3);
-    line[len++] = '\n';
-    while (write(STDERR_FILENO, line, len) < 0 && errno == EINTR)
-        ;
+    if (wanted >= (int)sizeof text)
+        memcpy(text + sizeof text - 4, "...", 4);
+    for (char *at = text; *at; at++) /* a path may hold anything, and is not to move anybody's cursor */
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            *at = '?';
+    int len = snprintf(line, sizeof line, "brood%s%s: %s\n", command ? " " : "", command ? command : "", text);
+    while (write(STDERR_FILENO, line, (size_t)len) < 0 && errno == EINTR) {}
 }
 
 int cli_flush(const char *command, int status) {

@@ -30,8 +30,10 @@ typedef struct run {
     const char *const *args; /* what is executed */
     const char **env;        /* what is set and taken away */
     int files[3];            /* opened for the command's slots; -1: none */
-    int report_fd;           /* -1: no report */
-    brood_ownership own;     /* never DEFAULT */
+    brood_slot *others;      /* descriptors beyond these that are handed on */
+    size_t other_count;
+    int report_fd;       /* -1: no report */
+    brood_ownership own; /* never DEFAULT */
 
     /* run.c's */
     terminal terminal;

@@ -277,6 +277,10 @@ static const args_option table[] = {
      .help = "write its errors to FILE; null: drop them"},
     {.name = "stderr-to-stdout", FIELD(err_to_out), .help = "its errors go where its output goes: 2>&1"},
     {.name = "append", FIELD(append), .help = "add to the files of --stdout, --stderr and --report-file"},
+    {.name = "close-fds",
+     FIELD(close_fds),
+     .also = "no-inherit",
+     .help = "no descriptors but these three reach it; without this, all that brood was given do"},
 
     {.section = "When it ends",
      .name = "timeout",

@@ -51,7 +51,7 @@ typedef struct run_options {
     bool shell;
     /* its input and output: a path, or "null" */
     const char *in, *out, *err;
-    bool append, err_to_out;
+    bool append, err_to_out, close_fds;
     /* when it ends */
     run_time timeout, idle_timeout, kill_after;
     int signal; /* 0: SIGTERM */

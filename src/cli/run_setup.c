@@ -4,6 +4,7 @@
  */
 #include "run.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@
 /* With --idle-timeout: a daemon that the command leaves behind may hold its output for ever. */
 enum { CLOSE_GRACE_MS = 1000 };
 
+enum { MOST_OTHERS = 1024 }; /* the library's limit */
+
 int run_fail(run *r, brood_step step, const char *subject, int code) {
     char shown[300];
     r->failure = (brood_failure){.code = code, .step = step};
@@ -24,17 +27,19 @@ int run_fail(run *r, brood_step step, const char *subject, int code) {
     return code;
 }
 
+static int refuse(run *r, int code, const char *message) {
+    r->failure = (brood_failure){.code = code, .step = BROOD_STEP_OPTIONS};
+    snprintf(r->failure.message, sizeof r->failure.message, "%s", message);
+    return code;
+}
+
 /* --- who, with what --- */
 
 static int find_identity(run *r) {
     const run_options *o = r->options;
     args_problem problem;
     int result = identity_find(&r->who, o->user, o->group, o->groups, &problem);
-    if (result < 0) {
-        r->failure = (brood_failure){.code = result, .step = BROOD_STEP_OPTIONS};
-        snprintf(r->failure.message, sizeof r->failure.message, "%s", problem.text);
-    }
-    return result;
+    return result < 0 ? refuse(r, result, problem.text) : 0;
 }
 
 static void set_args(run *r) {
@@ -152,6 +157,43 @@ static brood_stdio slot_of(run *r, int slot) {
     return fd == slot ? (brood_stdio){.kind = BROOD_STDIO_INHERIT} : (brood_stdio){.kind = BROOD_STDIO_FD, .fd = fd};
 }
 
+/* brood was given it, since all that it opens itself is close-on-exec. */
+static bool was_given(int fd) {
+    int flags = fcntl(fd, F_GETFD);
+    return fd > 2 && flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
+static int add_other(run *r, int fd) {
+    if (r->other_count == MOST_OTHERS)
+        return refuse(r, -EMFILE, "more than 1024 descriptors are open; --close-fds keeps them from the command");
+    brood_slot *others = reallocarray(r->others, r->other_count + 1, sizeof *others);
+    if (!others)
+        return run_fail(r, BROOD_STEP_MEMORY, "descriptors", -ENOMEM);
+    r->others = others;
+    r->others[r->other_count++] = (brood_slot){.slot = fd, .io = {.kind = BROOD_STDIO_INHERIT}};
+    return 0;
+}
+
+/*
+ * The library closes what it is not told of. At a shell, however, whoever gives brood a descriptor means it for the command:
+ * `diff <(a) <(b)`, make's job server, sockets from systemd. A daemon that is let go gets none: it would hold them for ever.
+ */
+static int find_others(run *r) {
+    if (r->options->close_fds || r->options->detach)
+        return 0;
+    DIR *directory = opendir("/proc/self/fd");
+    if (!directory)
+        return 0; /* no /proc: then they stay behind */
+    int result = 0;
+    for (struct dirent *entry; result == 0 && (entry = readdir(directory));) {
+        int fd = atoi(entry->d_name);
+        if (was_given(fd))
+            result = add_other(r, fd);
+    }
+    closedir(directory);
+    return result;
+}
+
 /* --- what is owned --- */
 
 /* A group of its own takes a command out of the terminal's foreground: only where it gets no terminal. */
@@ -179,6 +221,8 @@ int run_prepare(run *r) {
         result = set_env(r);
     if (result == 0)
         result = open_files(r);
+    if (result == 0)
+        result = find_others(r);
     r->own = own_what(r);
     return result;
 }
@@ -208,6 +252,8 @@ brood_options run_child_options(run *r) {
         .in = slot_of(r, 0),
         .out = slot_of(r, 1),
         .err = slot_of(r, 2),
+        .slots = r->others,
+        .slot_count = r->other_count,
         .own = r->own,
         .timeout_ms = o->timeout.ms,
         .idle_timeout_ms = o->idle_timeout.ms,
@@ -223,5 +269,6 @@ void run_release_setup(run *r) {
     if (r->report_fd > STDERR_FILENO)
         close(r->report_fd);
     identity_done(&r->who);
+    free(r->others);
     free(r->env);
 }

@@ -1,0 +1,76 @@
+# Completion of brood(1) for fish.
+
+# The command's own words after `brood run [OPTION]...`, one a line; fails while there are none.
+function __brood_run_words
+    set -l words (commandline -opc)
+    test (count $words) -ge 2; and test $words[2] = run; or return 1
+    set -l valued -C --cwd -e --env --user --group --groups --umask --nice --limit --stdin --stdout --stderr \
+        -t --timeout --idle-timeout -k --kill-after -s --signal --own --report --report-file
+    set -l i 3
+    while test $i -le (count $words)
+        if test $words[$i] = --
+            set i (math $i + 1)
+            break
+        else if contains -- $words[$i] $valued
+            set i (math $i + 2)
+        else if string match -q -- '-?*' $words[$i]
+            set i (math $i + 1)
+        else
+            break
+        end
+    end
+    # after --, even a first word is the command's; a value that is still to come is none
+    test $i -le (count $words); or test $words[-1] = --; or return 1
+    test $i -le (count $words); and printf '%s\n' $words[$i..-1]
+    return 0
+end
+
+function __brood_run_complete_command
+    set -l words (__brood_run_words)
+    complete -C (string join ' ' -- (string escape -- $words) (commandline -ct))
+end
+
+function __brood_in_run
+    __fish_seen_subcommand_from run; and not __brood_run_words >/dev/null
+end
+
+set -l run -c brood -n __brood_in_run
+set -l files '(__fish_complete_path (commandline -ct))'
+
+complete -c brood -f
+complete -c brood -n __fish_use_subcommand -a run -d 'Run a command within limits, and end as it ends'
+complete -c brood -n __fish_use_subcommand -a help -d 'Print help'
+complete -c brood -n __fish_use_subcommand -s h -l help -d 'Print help'
+complete -c brood -n __fish_use_subcommand -s V -l version -d 'Print the version'
+complete -c brood -n '__fish_seen_subcommand_from help' -a run
+
+complete $run -s C -l cwd -x -a '(__fish_complete_directories (commandline -ct))' -d 'Run it in this directory'
+complete $run -s e -l env -x -a '(set -nx)' -d 'Set NAME=VALUE, or take NAME away'
+complete $run -l clear-env -d 'Start from an empty environment'
+complete $run -l user -x -a '(__fish_complete_users)' -d 'Run it as this user'
+complete $run -l group -x -a '(__fish_complete_groups)' -d 'Run it in this group'
+complete $run -l groups -x -a '(__fish_complete_list , __fish_complete_groups)' -d 'Exactly these supplementary groups'
+complete $run -l umask -x -a '022 027 077' -d 'File mode mask, in octal'
+complete $run -l nice -x -d 'Add to its niceness'
+complete $run -l limit -x -a 'as= core= cpu= data= fsize= locks= memlock= msgqueue= nice= nofile= nproc= rss= rtprio= rttime= sigpending= stack=' -d 'Resource limit'
+complete $run -l shell -d 'The command is one text for /bin/sh -c'
+complete $run -l stdin -x -a "null $files" -d 'Read its input from a file'
+complete $run -l stdout -x -a "null $files" -d 'Write its output to a file'
+complete $run -l stderr -x -a "null $files" -d 'Write its errors to a file'
+complete $run -l stderr-to-stdout -d 'Its errors go where its output goes'
+complete $run -l append -d 'Add to the files'
+complete $run -l close-fds -d 'No descriptors but these three reach it'
+complete $run -s t -l timeout -x -a '500ms 10s 1m 1h' -d 'Stop it after this time'
+complete $run -l idle-timeout -x -a '10s 1m 1h' -d 'Stop it when it has written nothing for so long'
+complete $run -s k -l kill-after -x -a '500ms 10s 1m' -d 'SIGKILL so long after the first signal'
+complete $run -s s -l signal -x -a 'HUP INT QUIT USR1 USR2 ALRM TERM CONT WINCH KILL' -d 'The first signal of a stop'
+complete $run -s p -l preserve-status -d 'Exit as the command did, also after a timeout'
+complete $run -l own -x -a 'child\t"the process alone" group\t"a process group made for it" none\t"nothing"' -d 'What a stop reaches'
+complete $run -l detach -d 'Start it, print its pid, leave'
+complete $run -l report -x -a json -d 'Report how it ended'
+complete $run -l report-file -r -F -d 'The report goes to a file'
+complete $run -s q -l quiet -d 'Not a word about how it ended'
+complete $run -s v -l verbose -d 'Say what is started, signalled and how it ended'
+complete $run -s h -l help -d 'Print help'
+complete $run -a '(__fish_complete_command)' -d Command
+complete -c brood -n '__brood_run_words >/dev/null' -a '(__brood_run_complete_command)'
