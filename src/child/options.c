@@ -416,7 +416,7 @@ static int compile_identity(brood__compiled *c, const brood_options *o, brood_fa
     plan->set_uid = o->set_uid, plan->uid = o->uid;
     plan->set_gid = o->set_gid, plan->gid = o->gid;
     plan->set_groups = c->credentials; /* whoever changes user or group keeps none of the host's groups by accident */
-    plan->groups_best_effort = !o->set_groups && geteuid() != 0;
+    plan->groups_best_effort = c->credentials && !o->set_groups && geteuid() != 0;
     plan->group_count = o->set_groups ? o->group_count : 0;
     plan->set_umask = o->set_umask, plan->umask = o->umask;
     plan->nice = o->nice;
