@@ -42,6 +42,7 @@ if(BROOD_TESTS)
         add_executable(brood-${name} ${source})
         target_compile_definitions(brood-${name} PRIVATE _GNU_SOURCE)
         target_link_libraries(brood-${name} PRIVATE brood_warnings)
+        target_link_options(brood-${name} PRIVATE -static) # so that they run under any limit, and start fast
     endforeach()
 endif()
 if(BROOD_TESTS AND test_sources)

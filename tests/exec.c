@@ -409,6 +409,6 @@ TEST(usage_never_tells_the_hosts_peak_as_the_childs) {
     RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "exit", "0"));
     CHECK(!w->ended.usage.max_rss_is_own || w->ended.usage.max_rss_kb < 100000);
     EXEC_FILE(larger, .args = BROOD_ARGS(CHILD, "rss", "500000"));
-    CHECK(larger->result.exit.usage.max_rss_is_own);
+    CHECK(larger->result.exit.usage.max_rss_is_own || IS_SANITIZED); /* there the host is larger still */
     CHECK_GE(larger->result.exit.usage.max_rss_kb, 500000);
 }

@@ -101,6 +101,8 @@ static void handle(forward *f, int signal, int code) {
             f->on_leave(f->data, signal);
         return;
     }
+    if (brood_child_pid(f->child) == 0 && !is_deadly(signal))
+        return; /* before it runs, any signal would cancel the start: a window's change of size is no reason */
     bool reached = reached_it_already(f, signal, code);
     f->interrupted = f->interrupted || (signal == SIGINT && code > 0);
     if (!reached)

@@ -42,14 +42,12 @@ static void leave_by_signal(void *the_run, int signal) {
 
 static void tell_signal(void *the_run, int signal, int result) {
     run *r = the_run;
-    r->last_signal = signal;
-    if (!r->options->verbose || result == -ESRCH)
-        return;
     const char *name = brood_signal_name(signal);
-    if (result < 0)
-        cli_complain("run", "could not pass %s on: %s", name, strerror(-result));
-    else
+    r->last_signal = signal;
+    if (result == 0 && r->options->verbose)
         cli_complain("run", "passed %s on", name);
+    if (result < 0 && result != -ESRCH && !r->options->quiet) /* -EPERM: it runs as somebody else by now */
+        cli_complain("run", "could not pass %s on: %s", name, strerror(-result));
 }
 
 static void tell_held(void *the_run, int signal) {
@@ -146,13 +144,13 @@ static int open_forward(run *r) {
 static int open_loop(run *r) {
     int result = uv_loop_init(&r->loop);
     if (result < 0)
-        return run_fail(r, BROOD_STEP_LOOP, "event loop", result);
+        return run_fail(r, BROOD_STEP_LOOP, "the event loop", result);
     r->loop_open = true;
     uv_timer_init(&r->loop, &r->drain_timer);
     uv_unref((uv_handle_t *)&r->drain_timer); /* what it bounds is what keeps the loop alive */
     result = open_relays(r);
     if (result < 0)
-        return run_fail(r, BROOD_STEP_LOOP, "copying output", result);
+        return run_fail(r, BROOD_STEP_LOOP, "copying its output", result);
     result = open_forward(r);
     return result < 0 ? run_fail(r, BROOD_STEP_LOOP, "signals", result) : 0;
 }
@@ -184,12 +182,12 @@ static void close_loop(run *r) {
     uv_loop_close(&r->loop);
 }
 
+static run *volatile left_behind; /* where leak checkers find it */
+
 /* A thread whose write blocks for ever uses its run until the end of the process: such a run is left as it is. */
 static void done_with(run *r) {
-    static run *left;
     if (has_rest(r)) {
-        left = r;
-        (void)left; /* so that leak checkers find it */
+        left_behind = r;
         return;
     }
     close_loop(r);

@@ -74,8 +74,8 @@ void run_close_files(run *r);
 /** Free all that run_prepare made. */
 void run_release_setup(run *r);
 
-/** Fill r->failure with a failure of the command's own. Returns `code`. */
-int run_fail(run *r, brood_step step, const char *subject, int code);
+/** Fill r->failure with a failure of brood's own, "WHAT: No such file or directory". Returns `code`. */
+int run_fail(run *r, brood_step step, const char *what, int code);
 
 /* --- run_outcome.c --- */
 

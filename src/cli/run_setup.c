@@ -18,12 +18,9 @@ enum { CLOSE_GRACE_MS = 1000 };
 
 enum { MOST_OTHERS = 1024 }; /* the library's limit */
 
-int run_fail(run *r, brood_step step, const char *subject, int code) {
-    char shown[300];
+int run_fail(run *r, brood_step step, const char *what, int code) {
     r->failure = (brood_failure){.code = code, .step = step};
-    snprintf(r->failure.subject, sizeof r->failure.subject, "%s", subject);
-    snprintf(r->failure.message, sizeof r->failure.message, "%s %s: %s", brood_step_text(step),
-             text_quote_word(subject, shown, sizeof shown), strerror(-code));
+    snprintf(r->failure.message, sizeof r->failure.message, "%s: %s", what, strerror(-code));
     return code;
 }
 
@@ -62,7 +59,7 @@ static int set_env(run *r) {
     size_t count = 0;
     r->env = calloc(words->count + 1, sizeof *r->env);
     if (!r->env)
-        return run_fail(r, BROOD_STEP_MEMORY, "environment", -ENOMEM);
+        return run_fail(r, BROOD_STEP_MEMORY, "the environment", -ENOMEM);
     for (size_t i = 0; i < words->count; i++)
         if (!r->options->clear_env || strchr(words->items[i], '='))
             r->env[count++] = words->items[i];
@@ -88,10 +85,14 @@ static bool err_follows_out(const run_options *o) {
 
 static int open_path(run *r, const char *path, int flags, int *ret_fd) {
     int fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0666);
-    if (fd < 0)
-        return run_fail(r, BROOD_STEP_OPEN, path, -errno);
-    *ret_fd = fd;
-    return 0;
+    if (fd >= 0) {
+        *ret_fd = fd;
+        return 0;
+    }
+    int code = -errno;
+    char shown[300], what[320];
+    snprintf(what, sizeof what, "open %s", text_quote_word(path, shown, sizeof shown));
+    return run_fail(r, BROOD_STEP_OPEN, what, code);
 }
 
 static int write_flags(const run_options *o) {
