@@ -28,7 +28,9 @@ typedef struct uv_loop_s uv_loop_t;
 extern "C" {
 #endif
 
-/** Bytes that somebody else owns. Never NULL in a result: an empty one points at "". A NUL byte follows the last one. */
+/**
+ * Bytes that somebody else owns. Never NULL in a result: an empty one points at "". A NUL byte follows the last one.
+ */
 typedef struct brood_bytes {
     const char *bytes; /**< the first byte */
     size_t len;        /**< how many, the NUL not counted */

@@ -69,8 +69,10 @@ typedef void (*brood_on_result)(brood_result *result, void *data);
 /** How to start a child, and what to tell of it. All-zero but for `args` is a sensible start. */
 typedef struct brood_options {
     /* the program */
-    const char *const *args; /**< NULL-terminated; args[0] is argv[0] and, unless `file` is given, the program. Copied. */
-    const char *file;        /**< the program: a path if it holds a '/', else searched in the child's PATH; NULL: args[0]. Copied. */
+    /** NULL-terminated; args[0] is argv[0] and, unless `file` is given, the program. Copied. */
+    const char *const *args;
+    /** the program: a path if it holds a '/', else searched in the child's PATH; NULL: args[0]. Copied. */
+    const char *file;
     const char *shell;       /**< exec: run the command by this shell with -c; NULL: /bin/sh. Copied. */
     const char *const *env;  /**< NULL-terminated "NAME=value"; see env_mode. Copied. */
     brood_env_mode env_mode; /**< what env means; zero: extend the host's */
@@ -95,8 +97,9 @@ typedef struct brood_options {
     bool no_new_privs;       /**< no setuid program can raise its privileges: PR_SET_NO_NEW_PRIVS */
     bool detached;           /**< a session of its own, setsid(2), without the host's terminal */
     /**
-     * Signals that the host ignores stay ignored, as execve(2) has it and nohup(1) needs. Zero: the child starts with every signal at
-     * its default, so that a host that ignores SIGPIPE does not hand that on. No signal is blocked either way.
+     * Signals that the host ignores stay ignored, as execve(2) has it and nohup(1) needs. Zero: the child starts with
+     * every signal at its default, so that a host that ignores SIGPIPE does not hand that on. No signal is blocked
+     * either way.
      */
     bool keep_ignored;
 
@@ -115,19 +118,24 @@ typedef struct brood_options {
     uint64_t kill_grace_ms;  /**< SIGKILL so long after it; 0: 5000; BROOD_FOREVER: never */
     /**
      * After the exit, how long on_close waits for pipes that other processes still hold, counted from the last byte
-     * read. 0: spawn waits for the last writer, as Node does, the exec forms 1000 ms. A child that was stopped is waited for
-     * kill_grace_ms at most, whatever stands here.
+     * read. 0: spawn waits for the last writer, as Node does, the exec forms 1000 ms. A child that was stopped is
+     * waited for kill_grace_ms at most, whatever stands here.
      */
     uint64_t close_grace_ms;
-    size_t max_buffer;       /**< exec: bytes kept per output slot, over it the child is stopped; 0: 1 MiB; SIZE_MAX: no limit */
+    /** exec: bytes kept per output slot, over it the child is stopped; 0: 1 MiB; SIZE_MAX: no limit */
+    size_t max_buffer;
     brood_abort *abort;      /**< stops the child when pulled; the child holds on to it */
 
     /* how to start, what to tell */
-    bool offload;            /**< start on a starter thread: the loop does not wait for the kernel. Failures come by on_error. */
+    /** start on a starter thread: the loop does not wait for the kernel. Failures come by on_error. */
+    bool offload;
     void (*on_spawn)(brood_child *child, void *data); /**< the program runs; before every other event */
-    void (*on_error)(brood_child *child, const brood_failure *why, void *data); /**< offload: it could not be started; then on_close */
-    void (*on_exit)(brood_child *child, const brood_exit *ended, void *data);   /**< the process ended; output may still come */
-    void (*on_close)(brood_child *child, const brood_exit *ended, void *data);  /**< ended, and every pipe is at its end: the last event */
+    /** offload: it could not be started; then on_close */
+    void (*on_error)(brood_child *child, const brood_failure *why, void *data);
+    /** the process ended; output may still come */
+    void (*on_exit)(brood_child *child, const brood_exit *ended, void *data);
+    /** ended, and every pipe is at its end: the last event */
+    void (*on_close)(brood_child *child, const brood_exit *ended, void *data);
     void *data;              /**< handed to every callback; yours */
     uint64_t reserved[8];    /**< zero */
 } brood_options;
@@ -213,8 +221,8 @@ static inline int brood_exec_file_sync(const brood_options *options, brood_resul
 }
 
 /**
- * Run the loop until the child's on_close, and take its result: straight-line code on a loop. Other work of the loop goes
- * on meanwhile. The child stays yours to close.
+ * Run the loop until the child's on_close, and take its result: straight-line code on a loop. Other work of the loop
+ * goes on meanwhile. The child stays yours to close.
  *
  * ret_result  as brood_spawn_sync's; may be NULL. Output is in it for the exec forms.
  *
@@ -273,9 +281,9 @@ BROOD_API void brood_child_stop(brood_child *child);
 BROOD_API void brood_child_close(brood_child *child);
 
 /**
- * Let it live: no close, timeout, abort or limit stops it from now on. It is still watched, and reaped,
- * while the loop runs. Closed, it gets its on_close at once, with reason UNKNOWN; until it ends, or brood_loop_close, the
- * loop has a handle for it and uv_loop_close says -EBUSY.
+ * Let it live: no close, timeout, abort or limit stops it from now on. It is still watched, and reaped, while the loop
+ * runs. Closed, it gets its on_close at once, with reason UNKNOWN; until it ends, or brood_loop_close, the loop has a
+ * handle for it and uv_loop_close says -EBUSY.
  */
 BROOD_API void brood_child_detach(brood_child *child);
 

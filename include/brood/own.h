@@ -38,8 +38,9 @@ typedef struct brood_abort brood_abort;
 BROOD_API int brood_abort_new(brood_abort **ret_abort);
 
 /**
- * Pull it: every child started with it is stopped, now and later: one that is given a pulled switch is not started.
- * A start that it prevents ends as NOT_STARTED, with the error name ABORT_ERR. The stop is carried out by each child's loop. Any thread, and in a signal handler (async-signal-safe). Pulling twice is harmless.
+ * Pull it: every child started with it is stopped, now and later: one that is given a pulled switch is not started. A
+ * start that it prevents ends as NOT_STARTED, with the error name ABORT_ERR. The stop is carried out by each child's
+ * loop. Any thread, and in a signal handler (async-signal-safe). Pulling twice is harmless.
  */
 BROOD_API void brood_abort_now(brood_abort *abort);
 

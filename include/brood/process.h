@@ -65,8 +65,8 @@ static inline bool brood_exit_ok(const brood_exit *ended) {
 }
 
 /**
- * The exit status that a shell or timeout(1) would give: the code; 128 + n for signal n; 124 for a timeout or an idle limit;
- * 126 or 127 is for the caller to choose when it was not started (here 125). Unknown is 125.
+ * The exit status that a shell or timeout(1) would give: the code; 128 + n for signal n; 124 for a timeout or an idle
+ * limit; 126 or 127 is for the caller to choose when it was not started (here 125). Unknown is 125.
  */
 BROOD_API int brood_exit_status(const brood_exit *ended);
 

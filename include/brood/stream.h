@@ -15,7 +15,9 @@ extern "C" {
 /** The host's end of one pipe. */
 typedef struct brood_stream brood_stream;
 
-/** Bytes came. `bytes` is borrowed for the call and shared by the loop: copy what you keep. It is not NUL-terminated. */
+/**
+ * Bytes came. `bytes` is borrowed for the call and shared by the loop: copy what you keep. It is not NUL-terminated.
+ */
 typedef void (*brood_on_data)(brood_stream *stream, const char *bytes, size_t len, void *data);
 
 /**
@@ -24,7 +26,9 @@ typedef void (*brood_on_data)(brood_stream *stream, const char *bytes, size_t le
  */
 typedef void (*brood_on_end)(brood_stream *stream, int error, void *data);
 
-/** A write is done: `error` 0, -EPIPE (nobody reads any more), -ECANCELED (the stream was destroyed). Once per write. */
+/**
+ * A write is done: `error` 0, -EPIPE (nobody reads any more), -ECANCELED (the stream was destroyed). Once per write.
+ */
 typedef void (*brood_on_written)(brood_stream *stream, int error, void *data);
 
 /** The queue fell to half of the high-water mark after a write had reported that it was above it. */
@@ -39,10 +43,12 @@ typedef enum brood_stdio_kind {
     BROOD_STDIO_DEFAULT = 0,
     BROOD_STDIO_PIPE,    /**< a pipe to the host */
     BROOD_STDIO_IGNORE,  /**< `/dev/null` */
-    BROOD_STDIO_INHERIT, /**< the host's descriptor of the same number; `/dev/null` if the host has closed its 0, 1 or 2 */
+    /** the host's descriptor of the same number; `/dev/null` if the host has closed its 0, 1 or 2 */
+    BROOD_STDIO_INHERIT,
     BROOD_STDIO_FD,      /**< the host's descriptor `fd`, which stays the host's */
     BROOD_STDIO_FILE,    /**< the file `path`, opened by the host, relative to the host's directory, as `mode` says */
-    BROOD_STDIO_SLOT     /**< whatever the child's slot number `slot` is: `2>&1` is `.err = {.kind = BROOD_STDIO_SLOT, .slot = 1}` */
+    /** whatever the child's slot number `slot` is: `2>&1` is `.err = {.kind = BROOD_STDIO_SLOT, .slot = 1}` */
+    BROOD_STDIO_SLOT
 } brood_stdio_kind;
 
 /** How a slot's file is opened. */
@@ -56,11 +62,15 @@ typedef enum brood_file_mode {
 /** One slot of a child. All-zero is the default. */
 typedef struct brood_stdio {
     brood_stdio_kind kind;  /**< what it is connected to */
-    int fd;                 /**< FD: the host's descriptor; borrowed for the call (until on_spawn, if started off the loop) */
+    /** FD: the host's descriptor; borrowed for the call (until on_spawn, if started off the loop) */
+    int fd;
     int slot;               /**< SLOT: another of the child's slots */
     brood_file_mode mode;   /**< FILE: how to open it */
     const char *path;       /**< FILE: copied */
-    /** PIPE or default: bytes that the child reads, then end-of-file. Copied. A child that leaves some unread is no error. */
+    /**
+     * PIPE or default: bytes that the child reads, then end-of-file. Copied. A child that leaves some unread is no
+     * error.
+     */
     const void *input;
     size_t input_len;       /**< length of `input`, or BROOD_NUL */
     brood_on_data on_data;  /**< PIPE or default, child writes: called with what it wrote */

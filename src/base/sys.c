@@ -114,8 +114,8 @@ ssize_t brood__read(int fd, void *buffer, size_t size) {
 }
 
 /*
- * A write that would raise SIGPIPE does so in this thread, at once. So block it here, write, and if the write failed for
- * want of a reader, consume what it raised; a SIGPIPE that was pending before was somebody else's and stays.
+ * A write that would raise SIGPIPE does so in this thread, at once. So block it here, write, and if the write failed
+ * for want of a reader, consume what it raised; a SIGPIPE that was pending before was somebody else's and stays.
  */
 static ssize_t write_blocking_sigpipe(int fd, const void *bytes, size_t len) {
     sigset_t pipe_set, before, pending;
@@ -206,7 +206,9 @@ int brood__wait_stolen(int pidfd, int *ret_status) {
             *ret_status = info.exit_code;
             return 0;
         }
-        /* The kernel tells of the end before the one who takes the status is done with it: POLLHUP is the end of that. */
+        /*
+         * The kernel tells of the end before the one who takes the status is done with it: POLLHUP is the end of that.
+         */
         struct pollfd reaped = {.fd = pidfd};
         if (poll(&reaped, 1, 100) <= 0)
             break;

@@ -243,7 +243,9 @@ static void time_passed(uv_timer_t *timer) {
     brood__loop_leave(loop);
 }
 
-/* One timer, at the next deadline. When output moves the deadline the timer stays, finds nothing due, and is set again. */
+/*
+ * One timer, at the next deadline. When output moves the deadline the timer stays, finds nothing due, and is set again.
+ */
 static void update_timer(brood_child *c) {
     uint64_t next = c->state < BROOD__ENDED ? brood__deadlines_next(&c->deadlines) : BROOD__NEVER;
     if (next == BROOD__NEVER) {

@@ -19,7 +19,9 @@ typedef struct brood__collector {
 /* Node's default, 1 MiB, if `max_buffer` is 0. */
 void brood__collector_init(brood__collector *c, size_t max_buffer);
 
-/* 0, 1 if the limit is passed, -ENOMEM. What does not fit is counted as dropped. Slots other than 1 and 2 are ignored. */
+/*
+ * 0, 1 if the limit is passed, -ENOMEM. What does not fit is counted as dropped. Slots other than 1 and 2 are ignored.
+ */
 int brood__collector_add(brood__collector *c, int slot, const char *bytes, size_t len);
 
 void brood__collector_done(brood__collector *c);

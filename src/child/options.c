@@ -353,7 +353,9 @@ static bool overridden(const char *variable, const char *const *list) {
     return false;
 }
 
-/* What the child's environment will be: the host's less what `env` speaks of, then `env`'s own; entries are not copied. */
+/*
+ * What the child's environment will be: the host's less what `env` speaks of, then `env`'s own; entries are not copied.
+ */
 static size_t merge_environment(const char **merged, const char *const *env) {
     size_t n = 0;
     for (char **host = environ; host && *host; host++)

@@ -22,7 +22,10 @@
 
 #define READ_SIZE 65536
 
-/* One run: what is polled stands in `polls`, first the process, then the abort, then the slots' pipes in the plan's order. */
+/*
+ * One run: what is polled stands in `polls`, first the process, then the abort, then the slots' pipes in the plan's
+ * order.
+ */
 typedef struct run {
     const brood_options *options;
     brood__compiled compiled;
@@ -232,7 +235,8 @@ static int run_sync(brood__form form, const char *command, const brood_options *
         brood__collector_init(&r.collector, o.max_buffer);
         e = start(&r, form, command, &why);
     }
-    const char *const *words = r.compiled.words ? r.compiled.words : command ? NULL : o.args; /* refused: as it was asked */
+    /* refused: as it was asked */
+    const char *const *words = r.compiled.words ? r.compiled.words : command ? NULL : o.args;
     char *text = words ? brood__command_text(words) : NULL;
     if (e == 0) {
         r.ending.started_us = r.owned.process.started_us;

@@ -1,7 +1,7 @@
 /*
  * The parser of option tables. getopt_long is not used: it keeps its state in globals, prints by itself, and accepts
- * abbreviations; what is here can be called by a fuzzer a million times in one process. It neither prints nor exits, and
- * keeps nothing: the readers named in the table own what they make.
+ * abbreviations; what is here can be called by a fuzzer a million times in one process. It neither prints nor exits,
+ * and keeps nothing: the readers named in the table own what they make.
  */
 #include "args.h"
 

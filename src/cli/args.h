@@ -38,7 +38,8 @@ typedef struct args_option {
 
 /**
  * Read options until the first word that is none, or after `--`. `--name=value`, `--name value`, `-nvalue`, `-n value`
- * and flags in one word (`-qv`) are understood; names are never abbreviated, so that a new option breaks nobody's script.
+ * and flags in one word (`-qv`) are understood; names are never abbreviated, so that a new option breaks nobody's
+ * script.
  *
  * args        NULL-terminated, without the command's own name; borrowed by what the readers keep of it
  * target      the struct that the fields are in

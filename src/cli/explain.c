@@ -1,6 +1,6 @@
 /*
- * The library says what failed, on what, and why. What is added here is what to do about it where the way out is an option
- * of the command or a right of the user, and the exit status that scripts know.
+ * The library says what failed, on what, and why. What is added here is what to do about it where the way out is an
+ * option of the command or a right of the user, and the exit status that scripts know.
  */
 #include "explain.h"
 

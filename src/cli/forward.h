@@ -1,5 +1,6 @@
 /**
- * Signals on their way through brood: which of those that reach it are for the command, and what they do to brood itself.
+ * Signals on their way through brood: which of those that reach it are for the command, and what they do to brood
+ * itself.
  */
 #ifndef BROOD_CLI_FORWARD_H
 #define BROOD_CLI_FORWARD_H
@@ -47,7 +48,10 @@ int forward_open(forward *f, uv_loop_t *loop);
 /** Whether a signal of this number was passed on to the command. */
 bool forward_passed_on(const forward *f, int signal);
 
-/** To be called when the command has ended and before it is closed. Handles what still waits: Ctrl-C reaches both at once. */
+/**
+ * To be called when the command has ended and before it is closed. Handles what still waits: Ctrl-C reaches both at
+ * once.
+ */
 void forward_child_ended(forward *f);
 
 /** Stop listening: from now on signals do to us what they do by default. The loop has to run once more. */

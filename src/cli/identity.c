@@ -1,6 +1,7 @@
 /*
- * Looks users and groups up. A word is a name first and a number second, as chown(1) has it; numbers need no entry in any
- * database, except that a user without one brings no group: then --group has to say it, rather than that root's is kept.
+ * Looks users and groups up. A word is a name first and a number second, as chown(1) has it; numbers need no entry in
+ * any database, except that a user without one brings no group: then --group has to say it, rather than that root's is
+ * kept.
  */
 #include "identity.h"
 

@@ -1,7 +1,7 @@
 /*
- * The command `brood`: a table of subcommands, each in a file of its own, and what can be said without any of them: help,
- * version, which subcommand was probably meant. It also makes sure that the standard descriptors are taken, so that nothing
- * opened later lands on 0, 1 or 2 and gets somebody's output.
+ * The command `brood`: a table of subcommands, each in a file of its own, and what can be said without any of them:
+ * help, version, which subcommand was probably meant. It also makes sure that the standard descriptors are taken, so
+ * that nothing opened later lands on 0, 1 or 2 and gets somebody's output.
  */
 #include "cli.h"
 
@@ -17,8 +17,8 @@
 static const cli_command *const commands[] = {&cli_run, NULL};
 
 /*
- * Takes the descriptors 0, 1 and 2 that are closed. Opened the wrong way round, for writing where one reads, they fail just
- * as closed ones do: `brood --help >&-` is still told that its output went nowhere.
+ * Takes the descriptors 0, 1 and 2 that are closed. Opened the wrong way round, for writing where one reads, they fail
+ * just as closed ones do: `brood --help >&-` is still told that its output went nowhere.
  */
 static void reserve_standard_descriptors(cli_host *host) {
     for (int fd = 0; fd < 3; fd++) {

@@ -50,8 +50,8 @@ void relay_forget_stream(relay *r);
 bool relay_is_busy(const relay *r);
 
 /**
- * End it; the loop has to run once more. One that is busy is left as it is: only the end of the process ends a write that
- * blocks. Harmless if it was not opened.
+ * End it; the loop has to run once more. One that is busy is left as it is: only the end of the process ends a write
+ * that blocks. Harmless if it was not opened.
  */
 void relay_close(relay *r);
 

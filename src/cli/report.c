@@ -1,6 +1,7 @@
 /*
- * Writes the JSON report. Its keys are a promise to scripts: always all of them, null where nothing is known, new ones only
- * added. Arguments are bytes and JSON is Unicode: what is not UTF-8 becomes U+FFFD, and `command_line` has it quoted.
+ * Writes the JSON report. Its keys are a promise to scripts: always all of them, null where nothing is known, new ones
+ * only added. Arguments are bytes and JSON is Unicode: what is not UTF-8 becomes U+FFFD, and `command_line` has it
+ * quoted.
  */
 #include "report.h"
 
@@ -26,7 +27,9 @@ static const char *const reason_words[] = {
     [BROOD_REASON_NOT_STARTED] = "not_started",
 };
 
-/* The length of the UTF-8 sequence that starts here, 0 if it is none: overlong, surrogate, above U+10FFFF, cut short. */
+/*
+ * The length of the UTF-8 sequence that starts here, 0 if it is none: overlong, surrogate, above U+10FFFF, cut short.
+ */
 static size_t utf8_length(const unsigned char *at) {
     unsigned char first = at[0];
     unsigned low = 0x80, high = 0xbf; /* what the second byte may be */

@@ -1,6 +1,6 @@
 /*
- * The option table of `brood run`, the readers of its values, and the contradictions among them. Everything here is pure:
- * no file, no user database, no process is touched, so that a fuzzer can feed it anything.
+ * The option table of `brood run`, the readers of its values, and the contradictions among them. Everything here is
+ * pure: no file, no user database, no process is touched, so that a fuzzer can feed it anything.
  */
 #include "run_options.h"
 

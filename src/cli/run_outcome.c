@@ -1,6 +1,6 @@
 /*
- * How a run ended: the exit status, the words for people, the report for programs. Little is said unasked: what nobody can
- * see from the exit status alone, and what brood itself could not do.
+ * How a run ended: the exit status, the words for people, the report for programs. Little is said unasked: what nobody
+ * can see from the exit status alone, and what brood itself could not do.
  */
 #include "run.h"
 

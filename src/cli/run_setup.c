@@ -1,6 +1,6 @@
 /*
- * What `brood run` decides and opens before the start: names, files, environment, what is owned. Files are opened here and not
- * by the library, since opening a FIFO can block: no signal has been taken yet, and Ctrl-C works.
+ * What `brood run` decides and opens before the start: names, files, environment, what is owned. Files are opened here
+ * and not by the library, since opening a FIFO can block: no signal has been taken yet, and Ctrl-C works.
  */
 #include "run.h"
 
@@ -53,7 +53,9 @@ static void set_args(run *r) {
     r->args = r->shell_args;
 }
 
-/* The library's list, NULL-terminated. A name alone is taken away: where nothing is inherited there is nothing to take. */
+/*
+ * The library's list, NULL-terminated. A name alone is taken away: where nothing is inherited there is nothing to take.
+ */
 static int set_env(run *r) {
     const run_words *words = &r->options->env;
     size_t count = 0;

@@ -1,7 +1,8 @@
 /*
- * Terminal modes belong to the terminal, not to a process: a program killed while it had echo switched off leaves a blind
- * shell behind. Shells put the modes back when a job of theirs dies by a signal, but brood is the job and exits in good
- * order, so it has to do it instead. A command that ends by itself is left alone: `brood run -- stty -echo` means it.
+ * Terminal modes belong to the terminal, not to a process: a program killed while it had echo switched off leaves a
+ * blind shell behind. Shells put the modes back when a job of theirs dies by a signal, but brood is the job and exits
+ * in good order, so it has to do it instead. A command that ends by itself is left alone: `brood run -- stty -echo`
+ * means it.
  */
 #include "terminal.h"
 

@@ -1,6 +1,7 @@
 /*
- * Reads and writes the small texts of a command line: durations, sizes, numbers, guesses at misspelt words. Pure functions
- * over strings, without locale or floating point: "1.5s" must not turn into "1,5s" somewhere, nor 0.1 into 99 ms.
+ * Reads and writes the small texts of a command line: durations, sizes, numbers, guesses at misspelt words. Pure
+ * functions over strings, without locale or floating point: "1.5s" must not turn into "1,5s" somewhere, nor 0.1 into 99
+ * ms.
  */
 #include "text.h"
 

@@ -50,7 +50,10 @@ typedef struct brood__loop {
     char *read_buffer; /* BROOD__READ_BUFFER_SIZE bytes */
 } brood__loop;
 
-/* brood's part of a loop, made if there is none, and held. -EBUSY: it is being ended; -ENOTSUP: a loop of a libuv that is not ours. */
+/*
+ * brood's part of a loop, made if there is none, and held. -EBUSY: it is being ended; -ENOTSUP: a loop of a libuv that
+ * is not ours.
+ */
 int brood__loop_get(uv_loop_t *uv, brood__loop **ret_loop);
 brood__loop *brood__loop_hold(brood__loop *loop);
 void brood__loop_release(brood__loop *loop);

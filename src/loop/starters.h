@@ -1,6 +1,6 @@
 /*
- * Starter threads: where starts happen that must not hold up a loop. Shared by all loops of the process, made at first need, as
- * many as there are cores and four at most, with every signal blocked, and they live as long as the host.
+ * Starter threads: where starts happen that must not hold up a loop. Shared by all loops of the process, made at first
+ * need, as many as there are cores and four at most, with every signal blocked, and they live as long as the host.
  */
 #ifndef BROOD_LOOP_STARTERS_H
 #define BROOD_LOOP_STARTERS_H

@@ -1,7 +1,7 @@
 /*
- * A process, or its group. A group is addressed by a number, which is safe from reuse only while somebody holds it: so a leader
- * that owns its group stays a zombie until it is given up, unless the kernel can signal a group by the leader's
- * pidfd (Linux 6.9), which never means another.
+ * A process, or its group. A group is addressed by a number, which is safe from reuse only while somebody holds it: so
+ * a leader that owns its group stays a zombie until it is given up, unless the kernel can signal a group by the
+ * leader's pidfd (Linux 6.9), which never means another.
  */
 #include "own/owned.h"
 
@@ -28,7 +28,10 @@ static int signal_group(brood__owned *o, int signal) {
 
 bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
     static atomic_bool asked;
-    /* One that leads its group is reaped only if the group can be reached without it. Asking tells whether the kernel can. */
+    /*
+     * One that leads its group is reaped only if the group can be reached without it. Asking tells whether the kernel
+     * can.
+     */
     if (o->reach == BROOD_OWN_GROUP && !atomic_load_explicit(&asked, memory_order_relaxed)) {
         signal_group(o, 0);
         atomic_store_explicit(&asked, true, memory_order_relaxed);

@@ -14,7 +14,10 @@ typedef struct brood__owned {
     bool ended, reaped;
 } brood__owned;
 
-/* Look whether the process has ended, as brood__process_ended; its pid, and so its group's, is kept from reuse where needed. */
+/*
+ * Look whether the process has ended, as brood__process_ended; its pid, and so its group's, is kept from reuse where
+ * needed.
+ */
 bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit);
 
 /* Signal the process alone. 0, -ESRCH once it has ended, -EPERM, -EINVAL. */
@@ -24,8 +27,8 @@ int brood__owned_signal(brood__owned *o, int signal);
 int brood__owned_signal_all(brood__owned *o, int signal);
 
 /*
- * After a stop and the process's own end: whether what else it owned is gone too. If not, the deadlines say when to ask again. What
- * got SIGKILL is not waited for: it may hang in the kernel, and nobody is to hang with it.
+ * After a stop and the process's own end: whether what else it owned is gone too. If not, the deadlines say when to ask
+ * again. What got SIGKILL is not waited for: it may hang in the kernel, and nobody is to hang with it.
  */
 bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us);
 

@@ -1,12 +1,12 @@
 /*
- * The code that runs in the new process before the program does. Its memory is the host's (CLONE_VM), its stack a piece of
- * the caller's, and the calling thread is suspended meanwhile: so raw system calls only. No allocation, no lock, no
+ * The code that runs in the new process before the program does. Its memory is the host's (CLONE_VM), its stack a piece
+ * of the caller's, and the calling thread is suspended meanwhile: so raw system calls only. No allocation, no lock, no
  * glibc wrapper that synchronises threads (setuid does) or that a sanitizer replaces; built without sanitizers and
  * stack protector. errno is the suspended thread's, and may be overwritten.
  *
- * The order of the steps is part of the interface, docs/ARCHITECTURE.md gives the reasons: session and group; slots; umask,
- * nice, limits; gid, groups, uid; directory; no_new_privs; signals; exec. All signals are blocked until the last step:
- * a handler of the host must not run here.
+ * The order of the steps is part of the interface, docs/ARCHITECTURE.md gives the reasons: session and group; slots;
+ * umask, nice, limits; gid, groups, uid; directory; no_new_privs; signals; exec. All signals are blocked until the last
+ * step: a handler of the host must not run here.
  */
 #include "process/child.h"
 
@@ -137,7 +137,10 @@ BROOD__RAW static void close_at_exec(const brood__plan *plan, int fd) {
         syscall(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Before Linux 5.11 (to be dropped with it): one by one, as /proc lists them, or up to the limit where there is no /proc. */
+/*
+ * Before Linux 5.11 (to be dropped with it): one by one, as /proc lists them, or up to the limit where there is no
+ * /proc.
+ */
 BROOD__RAW static void close_one_by_one(brood__launch *l) {
     int dir = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (dir < 0) {
@@ -271,7 +274,10 @@ BROOD__RAW static bool join(brood__launch *l, const char *dir, size_t dir_len, c
     return true;
 }
 
-/* As execvp(3): on with the next directory if this one has no such file, and if a file may not be run, see whether another may. */
+/*
+ * As execvp(3): on with the next directory if this one has no such file, and if a file may not be run, see whether
+ * another may.
+ */
 BROOD__RAW static int exec_search(brood__launch *l) {
     int result = -ENOENT;
     size_t name_len = 0;

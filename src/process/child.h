@@ -1,6 +1,6 @@
 /*
- * Between clone and exec. Private to process/: start.c fills a launch, child.c runs it in the new process, whose memory is the
- * host's own.
+ * Between clone and exec. Private to process/: start.c fills a launch, child.c runs it in the new process, whose memory
+ * is the host's own.
  */
 #ifndef BROOD_PROCESS_CHILD_H
 #define BROOD_PROCESS_CHILD_H

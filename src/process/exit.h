@@ -13,14 +13,14 @@
 bool brood__process_ended(const brood__process *process, bool reap, brood_exit *ret_exit, bool *ret_reaped);
 
 /*
- * Find a process other than this one that has the other end of a pipe open, by /proc: its pid, or 0. Best effort: it sees only what the
- * host may see. `host_end` is the host's descriptor of the pipe.
+ * Find a process other than this one that has the other end of a pipe open, by /proc: its pid, or 0. Best effort: it
+ * sees only what the host may see. `host_end` is the host's descriptor of the pipe.
  */
 pid_t brood__pipe_holder(int host_end);
 
 /*
- * Whether a process group has a member that is not a zombie, by /proc: signalling it cannot tell, since zombies that nobody
- * waits for count there for ever. False also where /proc cannot be read.
+ * Whether a process group has a member that is not a zombie, by /proc: signalling it cannot tell, since zombies that
+ * nobody waits for count there for ever. False also where /proc cannot be read.
  */
 bool brood__group_lives(pid_t group);
 

@@ -1,10 +1,10 @@
 /*
  * Carrying out a plan: open what the slots need, clone, learn whether the program runs.
  *
- * The clone shares the host's memory and suspends the calling thread until the child execs or exits (CLONE_VM and CLONE_VFORK), so
- * it costs the same whatever the host's size. What is hard: the child's credentials change the host's memory, which
- * the kernel answers by marking it non-dumpable; under an emulator (valgrind, qemu-user) memory is not shared, and the
- * child's report must come through a pipe; and descriptors must not collide with the slots' numbers.
+ * The clone shares the host's memory and suspends the calling thread until the child execs or exits (CLONE_VM and
+ * CLONE_VFORK), so it costs the same whatever the host's size. What is hard: the child's credentials change the host's
+ * memory, which the kernel answers by marking it non-dumpable; under an emulator (valgrind, qemu-user) memory is not
+ * shared, and the child's report must come through a pipe; and descriptors must not collide with the slots' numbers.
  */
 #include "process/start.h"
 

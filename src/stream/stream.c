@@ -304,7 +304,9 @@ int brood_stream_slot(const brood_stream *s) {
     return s->slot;
 }
 
-/* A status below 0 means that the other end is gone: the read or write will say how. libuv has stopped the poll then. */
+/*
+ * A status below 0 means that the other end is gone: the read or write will say how. libuv has stopped the poll then.
+ */
 static void ready(uv_poll_t *poll, int status, int events) {
     brood_stream *s = poll->data;
     (void)events;

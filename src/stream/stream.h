@@ -56,7 +56,10 @@ int brood__stream_preload(brood_stream *s, const void *bytes, size_t len);
 /* Give it its pipe, a non-blocking descriptor. Takes `fd` on success. */
 int brood__stream_attach(brood_stream *s, int fd);
 
-/* Close it, from whatever state. Queued writes are reported with `error`; on_closed comes later if it was attached, else not at all. */
+/*
+ * Close it, from whatever state. Queued writes are reported with `error`; on_closed comes later if it was attached,
+ * else not at all.
+ */
 void brood__stream_close(brood_stream *s, int error);
 
 /* No more reports to the user. */
