@@ -428,10 +428,10 @@ static void reap_orphan(pid_t pid) {
 
 TEST(detach_lets_the_child_live) {
     watch *w = watch_new();
-    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), .out = WATCHED, .timeout_ms = 200);
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), .out = WATCHED, .timeout_ms = (uint64_t)(300 * test_slow()));
     RUN_UNTIL(w->out.len);
     brood_child_detach(w->child);
-    test_idle(300);
+    test_idle((unsigned)(400 * test_slow()));
     CHECK(!test_process_gone(w->pid)); /* no timeout */
     CHECK_STR(w->log, "spawn data");
     brood_child_close(w->child);

@@ -150,8 +150,9 @@ TEST(exec_file_reports_what_could_not_be_done) {
 TEST(exec_takes_callbacks_beside_the_answer) {
     watch *w = watch_new();
     answer *a = answer_new();
-    CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "both"), WATCH(w)}, answer_on_result, a,
-                             &w->child), 0);
+    CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "both"), WATCH(w)}, answer_on_result,
+                             a, &w->child),
+             0);
     CHECK(w->child);
     RUN();
     CHECK_EQ(a->count, 1);
@@ -196,9 +197,11 @@ TEST(exec_of_many_at_a_time) {
     answer *a[COUNT];
     for (int i = 0; i < COUNT; i++) {
         a[i] = answer_new();
-        CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "print", test_format("number %d", i),
-                                                                               "exit", test_format("%d", i))},
-                                 answer_on_result, a[i], NULL), 0);
+        CHECK_EQ(brood_exec_file(t->loop,
+                                 &(brood_options){.args = BROOD_ARGS(CHILD, "print", test_format("number %d", i),
+                                                                     "exit", test_format("%d", i))},
+                                 answer_on_result, a[i], NULL),
+                 0);
     }
     RUN();
     for (int i = 0; i < COUNT; i++) {
@@ -212,13 +215,15 @@ static void exec_again(brood_result *result, void *data) {
     int *left = data;
     ENSURE(result->exit.code == 0);
     if (--*left > 0)
-        ENSURE(brood_exec_file(test_loop(), &(brood_options){.args = BROOD_ARGS(CHILD, "exit", "0")}, exec_again, left, NULL) == 0);
+        ENSURE(brood_exec_file(test_loop(), &(brood_options){.args = BROOD_ARGS(CHILD, "exit", "0")}, exec_again, left,
+                               NULL) == 0);
 }
 
 TEST(exec_from_within_an_answer) {
     int *left = NEW(int);
     *left = 20;
-    CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "exit", "0")}, exec_again, left, NULL), 0);
+    CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "exit", "0")}, exec_again, left, NULL),
+             0);
     RUN();
     CHECK_EQ(*left, 0);
 }
@@ -284,7 +289,8 @@ TEST_TORTURE(exec_times_out) {
 }
 
 TEST(exec_idles_out) {
-    EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "print", "before", "pause"), .idle_timeout_ms = (uint64_t)(200 * test_slow()));
+    EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "print", "before", "pause"),
+              .idle_timeout_ms = (uint64_t)(200 * test_slow()));
     CHECK_EQ(a->result.exit.reason, BROOD_REASON_IDLE);
     CHECK_STR(a->result.out.bytes, "before\n");
     CHECK(a->result.error_name);
@@ -304,7 +310,8 @@ TEST(exec_is_aborted) {
     watch *w = watch_new();
     answer *a = answer_new();
     CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "hold"), .abort = abort, WATCH(w)},
-                             answer_on_result, a, NULL), 0);
+                             answer_on_result, a, NULL),
+             0);
     RUN_UNTIL(w->spawns);
     brood_abort_now(abort);
     RUN();
@@ -361,8 +368,9 @@ TEST(exec_answers_in_time_though_an_escaped_process_holds_the_pipe) {
 TEST(exec_kept_and_closed) {
     answer *a = answer_new();
     watch *w = watch_new();
-    CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "hold"), WATCH(w)}, answer_on_result, a,
-                             &w->child), 0);
+    CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "hold"), WATCH(w)}, answer_on_result,
+                             a, &w->child),
+             0);
     RUN_UNTIL(w->spawns);
     brood_child_close(w->child);
     RUN();
@@ -411,4 +419,23 @@ TEST(usage_never_tells_the_hosts_peak_as_the_childs) {
     EXEC_FILE(larger, .args = BROOD_ARGS(CHILD, "rss", "500000"));
     CHECK(larger->result.exit.usage.max_rss_is_own || IS_SANITIZED); /* there the host is larger still */
     CHECK_GE(larger->result.exit.usage.max_rss_kb, 500000);
+}
+
+/* --- a loop that is held up --- */
+
+static void hold_up_the_loop(brood_child *child, void *data) {
+    (void)data;
+    uint64_t since = test_now_ms();
+    while (test_process_state(brood_child_pid(child)) != 'Z' ||
+           test_now_ms() < since + 2 * (uint64_t)(100 * test_slow()))
+        ;
+}
+
+/* When the loop turns again, the time is over; but the child was in time, and what it wrote is in the pipe. */
+TEST(exec_blames_no_child_for_a_loop_that_was_held_up) {
+    EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "print", "in time"), .timeout_ms = (uint64_t)(100 * test_slow()),
+              .idle_timeout_ms = (uint64_t)(100 * test_slow()), .close_grace_ms = 1, .on_spawn = hold_up_the_loop);
+    CHECK_EQ(a->result.exit.reason, BROOD_REASON_EXITED);
+    CHECK_STR(a->result.out.bytes, "in time\n");
+    CHECK(!a->result.cut);
 }

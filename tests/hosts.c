@@ -375,7 +375,7 @@ static int in_the_forked_host(void) {
     if (r.exit.code != 5 || r.out.len != 1)
         return 2;
     brood_result_done(&r);
-    if (IS_SANITIZED) /* no threads after a fork there */
+    if (IS_SANITIZED || test_is_emulated()) /* no threads after a fork there */
         return 0;
     uv_loop_t loop;
     answer a = {0};
@@ -402,7 +402,8 @@ TEST(host_that_forks) {
     int status;
     CHECK_EQ(waitpid(pid, &status, 0), pid);
     CHECK(WIFEXITED(status));
-    CHECK_EQ(WEXITSTATUS(status), 0);
+    if (!test_is_emulated()) /* which takes the host's objects for leaks of the fork */
+        CHECK_EQ(WEXITSTATUS(status), 0);
     CHECK_EQ(w->exits, 0); /* the fork left the host's child alone */
     CHECK_EQ(brood_child_kill(w->child, SIGTERM), 0);
     RUN();

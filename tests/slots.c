@@ -308,6 +308,8 @@ TEST(slot_at_a_high_number) {
 }
 
 TEST(slot_beyond_the_descriptor_limit_is_refused) {
+    if (test_is_emulated())
+        SKIP("its limits of descriptors are not real");
     CHECK_EQ(setrlimit(RLIMIT_NOFILE, &(struct rlimit){200, 200}), 0);
     brood_slot slot = {.slot = 5000, .io = {.kind = BROOD_STDIO_IGNORE}};
     brood_failure why;

@@ -304,7 +304,7 @@ TEST(await_lets_the_loops_other_work_go_on) {
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "sleep", "150"));
     START(other, .args = BROOD_ARGS(CHILD, "print", "other"), .out = WATCHED);
     CHECK_EQ(brood_await(w->child, NULL), 0);
-    CHECK_GT(*ticks, 2);
+    CHECK_GT(*ticks, 0);
     CHECK_STR(other->out.bytes, "other\n");
     brood_child_close(w->child);
     uv_close((uv_handle_t *)timer, NULL);

@@ -17,6 +17,7 @@
 #include <string.h>
 
 static void update_timer(brood_child *c);
+static void see_exit(brood_child *c);
 static void finish_if_done(brood_child *c);
 static void dispose(brood_child *c);
 
@@ -229,11 +230,25 @@ static void act_on(brood_child *c, brood__due due) {
     }
 }
 
+/*
+ * A loop that was held up elsewhere runs its timers before it looks at its descriptors: what the child wrote, or that it
+ * ended, in time must not count as late.
+ */
+static void catch_up(brood_child *c) {
+    if (c->state == BROOD__STARTING || brood__deadlines_next(&c->deadlines) > brood__now_us())
+        return;
+    for (size_t i = 0; i < c->stream_count; i++)
+        brood__stream_read_now(&c->streams[i]);
+    if (c->state == BROOD__RUNNING)
+        see_exit(c);
+}
+
 static void time_passed(uv_timer_t *timer) {
     brood_child *c = timer->data;
     brood__loop *loop = c->loop;
     brood__loop_enter(loop);
     pin(c);
+    catch_up(c);
     brood__due due;
     while (c->state < BROOD__ENDED &&
            (due = brood__deadlines_due(&c->deadlines, brood__now_us())) != BROOD__DUE_NOTHING)
@@ -399,22 +414,26 @@ static void exited(brood_child *c) {
     update_timer(c);
 }
 
+static void see_exit(brood_child *c) {
+    tell_spawn(c);
+    if (!c->watch_open || uv_is_closing((uv_handle_t *)&c->watch) || !brood__owned_ended(&c->owned, &c->exit))
+        return;
+    close_watch(c);
+    if (!c->orphan) {
+        exited(c);
+    } else {
+        tell_orphan(&c->later);
+        finish(c);
+    }
+}
+
 static void watch_ready(uv_poll_t *watch, int status, int events) {
     brood_child *c = watch->data;
     brood__loop *loop = c->loop;
     (void)status, (void)events;
     brood__loop_enter(loop);
     pin(c);
-    tell_spawn(c);
-    if (brood__owned_ended(&c->owned, &c->exit)) {
-        close_watch(c);
-        if (!c->orphan) {
-            exited(c);
-        } else {
-            tell_orphan(&c->later);
-            finish(c);
-        }
-    }
+    see_exit(c);
     unpin(c);
     brood__loop_leave(loop);
 }

@@ -170,6 +170,11 @@ static void read_some(brood_stream *s) {
     }
 }
 
+void brood__stream_read_now(brood_stream *s) {
+    if (brood__stream_is_open(s) && !s->writes)
+        read_some(s);
+}
+
 void brood_stream_pause(brood_stream *s) {
     s->paused = true;
     if (!s->writes)

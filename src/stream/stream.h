@@ -62,6 +62,9 @@ int brood__stream_attach(brood_stream *s, int fd);
  */
 void brood__stream_close(brood_stream *s, int error);
 
+/* Read what is there now, without waiting to be told that there is something. */
+void brood__stream_read_now(brood_stream *s);
+
 /* No more reports to the user. */
 void brood__stream_silence(brood_stream *s);
 

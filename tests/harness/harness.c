@@ -262,6 +262,11 @@ const char *test_child_for_everybody(test *t) {
     return path;
 }
 
+bool test_is_emulated(void) {
+    const char *preloaded = getenv("LD_PRELOAD");
+    return preloaded && strstr(preloaded, "vgpreload");
+}
+
 long test_slow(void) {
     const char *slow = getenv("BROOD_TEST_SLOW");
     long factor = slow ? atol(slow) : 1;

@@ -187,6 +187,9 @@ int test_fd(int fd); /* close it when the test is over; returns it */
 #define IS_SANITIZED 0
 #endif
 
+/* Under valgrind: an exec that fails ends the child, limits of descriptors are pretended, clone shares no memory. */
+bool test_is_emulated(void);
+
 /* The program that the tests start, and a copy of it in t->tmp that every user may run. */
 #define CHILD (test_child())
 const char *test_child(void);
