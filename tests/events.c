@@ -35,7 +35,8 @@ TEST(events_are_each_told_once_and_in_order) {
 
 TEST(events_need_no_callbacks) {
     CHECK_EQ(brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "exit", "1")}, NULL, NULL), 0);
-    CHECK_EQ(brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "exit", "1"), .offload = true}, NULL, NULL), 0);
+    CHECK_EQ(
+        brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "exit", "1"), .offload = true}, NULL, NULL), 0);
     CHECK_EQ(brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS("/no/such"), .offload = true}, NULL, NULL), 0);
     RUN();
 }
@@ -114,8 +115,12 @@ TEST(exit_is_there_until_the_child_is_closed) {
     int data;
     watch *w = watch_new();
     brood_child *child = NULL;
-    CHECK_EQ(brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "line", "exit", "9"), .in = {.kind = BROOD_STDIO_PIPE},
-                                                   .data = &data}, &child, NULL), 0);
+    CHECK_EQ(brood_spawn(t->loop,
+                         &(brood_options){.args = BROOD_ARGS(CHILD, "line", "exit", "9"),
+                                          .in = {.kind = BROOD_STDIO_PIPE},
+                                          .data = &data},
+                         &child, NULL),
+             0);
     CHECK(brood_child_data(child) == &data);
     pid_t pid = brood_child_pid(child);
     CHECK_GT(pid, 0);
@@ -155,7 +160,8 @@ TEST(exit_tells_of_a_core_file) {
     if (setrlimit(RLIMIT_CORE, &(struct rlimit){1 << 24, 1 << 24}) < 0)
         SKIP("no leave to dump core");
     watch *w = watch_new(); /* stops itself, so that a signal from outside ends it */
-    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), .out = WATCHED, .cwd = t->tmp, .rlimits = &limit, .rlimit_count = 1);
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), .out = WATCHED, .cwd = t->tmp, .rlimits = &limit,
+               .rlimit_count = 1);
     RUN_UNTIL(w->out.len);
     CHECK_EQ(brood_child_kill(w->child, SIGQUIT), 0);
     RUN();
@@ -210,10 +216,11 @@ TEST(unref_before_an_offloaded_start) {
     watch *w = watch_new(), *other = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "print", "x"), .out = WATCHED, .offload = true, .timeout_ms = 60000);
     brood_child_unref(w->child);
-    START(other, .args = BROOD_ARGS(CHILD, "sleep", "300"));
+    START_KEPT(other, .args = BROOD_ARGS(CHILD, "hold"), .out = WATCHED);
     RUN_UNTIL(w->closes);
     CHECK_STR(w->out.bytes, "x\n");
     brood_child_close(w->child);
+    brood_child_close(other->child);
     RUN();
 }
 
@@ -223,7 +230,6 @@ static void loop_is_closed(uv_loop_t *loop, void *data) {
     (void)loop;
     ++*(int *)data;
 }
-
 
 TEST_TORTURE(close_stops_a_running_child) {
     watch *w = watch_new();
@@ -249,7 +255,8 @@ TEST_TORTURE(close_right_after_the_start) {
 TEST_TORTURE(close_while_it_is_being_started) {
     for (int turns = 0; turns < 3; turns++) {
         watch *w = watch_new();
-        START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), .in = {.kind = BROOD_STDIO_PIPE}, .out = WATCHED, .offload = true);
+        START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), .in = {.kind = BROOD_STDIO_PIPE}, .out = WATCHED,
+                   .offload = true);
         CHECK_EQ(brood_stream_write(brood_child_stream(w->child, 0), "x", 1, NULL, NULL), 0);
         for (int i = 0; i < turns; i++)
             uv_run(t->loop, UV_RUN_NOWAIT);
@@ -327,8 +334,8 @@ TEST_TORTURE(close_in_on_exit) {
 TEST(close_in_on_exit_with_a_pipe_that_others_hold) {
     watch *w = watch_new();
     w->close_in_exit = true;
-    START_KEPT(w, .args = BROOD_ARGS(CHILD, "daemon", "forever", "line"), .in = {.kind = BROOD_STDIO_PIPE}, .out = WATCHED,
-               .kill_grace_ms = 200);
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "daemon", "forever", "line"), .in = {.kind = BROOD_STDIO_PIPE},
+               .out = WATCHED, .kill_grace_ms = 200);
     RUN_UNTIL(w->out.len);
     pid_t daemon = atoi(w->out.bytes);
     CHECK_EQ(brood_stream_write(brood_child_stream(w->child, 0), "\n", 1, NULL, NULL), 0);
@@ -418,7 +425,7 @@ TEST(close_itself_if_nobody_keeps_it) {
     }
 }
 
-/* It lives on and the loop does not wait for it; while the loop runs for others, its end is seen and no zombie stays. */
+/* It lives on and the loop does not wait for it; while that runs for others, its end is seen and no zombie stays. */
 static void reap_orphan(pid_t pid) {
     CHECK_EQ(kill(pid, SIGKILL), 0);
     while (test_process_state(pid) != 0 && !test_failed())
@@ -568,7 +575,9 @@ TEST(loop_close_with_execs_under_way) {
     for (int i = 0; i < 5; i++) {
         a[i] = NEW(answer);
         DEFER(brood_result_done, &a[i]->result);
-        CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "hold")}, answer_on_result, a[i], NULL), 0);
+        CHECK_EQ(
+            brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "hold")}, answer_on_result, a[i], NULL),
+            0);
     }
     CHECK_EQ(brood_loop_close(t->loop, loop_is_closed, closed), 0);
     RUN();

@@ -106,6 +106,14 @@ TEST(exec_with_environment_and_directory) {
     CHECK_STR(a->result.out.bytes, "1 2\n/\n");
 }
 
+TEST(exec_owns_its_group) {
+    EXEC_FILE(group, .args = BROOD_ARGS(CHILD, "session"));
+    CHECK_STR(line_of(group->result.out.bytes, "pgid"), test_format("%d", (int)group->result.exit.pid));
+    CHECK_STR(line_of(group->result.out.bytes, "sid"), test_format("%d", (int)getsid(0)));
+    EXEC_FILE(child, .args = BROOD_ARGS(CHILD, "session"), .own = BROOD_OWN_CHILD);
+    CHECK_STR(line_of(child->result.out.bytes, "pgid"), test_format("%d", (int)getpgrp()));
+}
+
 TEST(exec_refuses_what_it_cannot_answer) {
     answer *a = answer_new();
     CHECK_EQ(brood_exec(t->loop, NULL, NULL, answer_on_result, a, NULL), -EINVAL);
@@ -154,6 +162,7 @@ TEST(exec_takes_callbacks_beside_the_answer) {
                              a, &w->child),
              0);
     CHECK(w->child);
+    CHECK_EQ(brood_child_pid(w->child), 0); /* it is started off the loop */
     RUN();
     CHECK_EQ(a->count, 1);
     CHECK_STR(a->result.out.bytes, "out\n");

@@ -71,9 +71,17 @@ TEST(many_children_are_told_apart) {
         w[i] = watch_new();
         brood_stdio out = WATCHED;
         out.data = w[i];
-        CHECK_EQ(brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "print", test_format("%d", i), "line", "exit", test_format("%d", i % 256)),
-                                                       .in = {.kind = BROOD_STDIO_PIPE}, .out = out, .data = &members[i], .offload = i % 2,
-                                                       .on_exit = member_exit, .on_close = member_close}, &w[i]->child, NULL), 0);
+        CHECK_EQ(brood_spawn(t->loop,
+                             &(brood_options){.args = BROOD_ARGS(CHILD, "print", test_format("%d", i), "line", "exit",
+                                                                 test_format("%d", i % 256)),
+                                              .in = {.kind = BROOD_STDIO_PIPE},
+                                              .out = out,
+                                              .data = &members[i],
+                                              .offload = i % 2,
+                                              .on_exit = member_exit,
+                                              .on_close = member_close},
+                             &w[i]->child, NULL),
+                 0);
     }
     for (int i = 0; i < count; i++)
         RUN_UNTIL(w[i]->out.len); /* all live at a time */
@@ -99,9 +107,16 @@ static void crowd_lives_and_ends(test *t, int count) {
     member *members = NEW_ARRAY(member, (size_t)count);
     for (int i = 0; i < count; i++) {
         members[i] = (member){.all = all, .number = i};
-        CHECK_EQ(brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "pause"), .in = {.kind = BROOD_STDIO_IGNORE},
-                                                       .data = &members[i], .abort = abort, .on_exit = member_aborted,
-                                                       .on_close = member_close, .kill_grace_ms = BROOD_FOREVER}, &members[i].child, NULL), 0);
+        CHECK_EQ(brood_spawn(t->loop,
+                             &(brood_options){.args = BROOD_ARGS(CHILD, "pause"),
+                                              .in = {.kind = BROOD_STDIO_IGNORE},
+                                              .data = &members[i],
+                                              .abort = abort,
+                                              .on_exit = member_aborted,
+                                              .on_close = member_close,
+                                              .kill_grace_ms = BROOD_FOREVER},
+                             &members[i].child, NULL),
+                 0);
         members[i].pid = brood_child_pid(members[i].child);
         if (i % 100 == 0)
             uv_run(t->loop, UV_RUN_NOWAIT);

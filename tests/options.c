@@ -105,7 +105,8 @@ TEST(options_slots_out_of_range) {
 }
 
 TEST(options_slot_that_is_named_twice) {
-    brood_slot slots[] = {{.slot = 5, .io = {.kind = BROOD_STDIO_IGNORE}}, {.slot = 5, .io = {.kind = BROOD_STDIO_IGNORE}}};
+    brood_slot slots[] = {{.slot = 5, .io = {.kind = BROOD_STDIO_IGNORE}},
+                          {.slot = 5, .io = {.kind = BROOD_STDIO_IGNORE}}};
     REFUSE("slots", .slots = slots, .slot_count = 2);
 }
 
@@ -156,8 +157,11 @@ TEST(options_environment_entry_without_a_name) {
 
 TEST(options_for_exec_name_no_program) {
     int *count = NEW(int);
-    const brood_options wrong[] = {{.args = BROOD_ARGS("x")}, {.file = "x"}, {.own = BROOD_OWN_NONE, .timeout_ms = 5},
-                                   {.out = {.kind = BROOD_STDIO_FILE}}, {.in = {.on_data = watch_on_data}}};
+    const brood_options wrong[] = {{.args = BROOD_ARGS("x")},
+                                   {.file = "x"},
+                                   {.own = BROOD_OWN_NONE, .timeout_ms = 5},
+                                   {.out = {.kind = BROOD_STDIO_FILE}},
+                                   {.in = {.on_data = watch_on_data}}};
     int answered = 0;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) { /* refused at once, or answered: NOT_STARTED */
         int r = brood_exec(t->loop, "true", &wrong[i], on_result, count, NULL);
@@ -174,7 +178,8 @@ TEST(options_for_exec_name_no_program) {
 TEST(options_missing_altogether) {
     brood_failure why = {0};
     CHECK_EQ(brood_spawn_sized(t->loop, NULL, sizeof(brood_options), NULL, &why), -EINVAL);
-    CHECK_EQ(brood_spawn_sized(NULL, &(brood_options){.args = BROOD_ARGS("true")}, sizeof(brood_options), NULL, &why), -EINVAL);
+    CHECK_EQ(brood_spawn_sized(NULL, &(brood_options){.args = BROOD_ARGS("true")}, sizeof(brood_options), NULL, &why),
+             -EINVAL);
     CHECK_EQ(why.step, BROOD_STEP_OPTIONS);
     brood_result *waiting = result_new();
     CHECK_EQ(brood_spawn_sync_sized(NULL, sizeof(brood_options), waiting, sizeof *waiting), -EINVAL);

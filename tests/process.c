@@ -94,14 +94,15 @@ TEST(signal_number_reads_every_spelling) {
 
 TEST(signal_number_refuses_what_is_none) {
     static const char *const wrong[] = {
-        "",        "SIG",       "TERMS",      "SIGSIGTERM",  "0",       "-1",        "65",        "999999999999",
-        "15x",     " 15",       "15 ",        "1e1",         "SIGNULL", "RTMIN+31",  "RTMAX-31",  "RTMIN-1",
-        "RTMAX+1", "RTMIN+",    "RTMIN+x",    "SIGRTMIN+99999999999", "TERM\n", "+9", "0x9",       "SIG15",
+        "",        "SIG",     "TERMS",        "SIGSIGTERM", "0",
+        "-1",      "65",      "999999999999", "15x",        " 15",
+        "15 ",     "1e1",     "SIGNULL",      "RTMIN+31",   "RTMAX-31",
+        "RTMIN-1", "RTMAX+1", "RTMIN+",       "RTMIN+x",    "SIGRTMIN+99999999999",
+        "TERM\n",  "+9",      "0x9",          "SIG15",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         if (brood_signal_number(wrong[i]) != -EINVAL)
-            test_fail(__FILE__, __LINE__, "brood_signal_number(\"%s\") is %d", wrong[i],
-                      brood_signal_number(wrong[i]));
+            test_fail(__FILE__, __LINE__, "brood_signal_number(\"%s\") is %d", wrong[i], brood_signal_number(wrong[i]));
     CHECK_EQ(brood_signal_number(NULL), -EINVAL);
 }
 
@@ -114,7 +115,8 @@ static const char *quoted(const char *const *args) {
 }
 
 TEST(quote_leaves_harmless_words_as_they_are) {
-    CHECK_STR(quoted(BROOD_ARGS("ls", "-la", "/usr/bin", "a_b-c.d:e,f=g@h%i+j")), "ls -la /usr/bin a_b-c.d:e,f=g@h%i+j");
+    CHECK_STR(quoted(BROOD_ARGS("ls", "-la", "/usr/bin", "a_b-c.d:e,f=g@h%i+j")),
+              "ls -la /usr/bin a_b-c.d:e,f=g@h%i+j");
     CHECK_STR(quoted(BROOD_ARGS("grep", "x; rm -rf /", "notes.txt")), "grep 'x; rm -rf /' notes.txt");
     CHECK_STR(quoted(BROOD_ARGS("printf", "a\nb")), "printf $'a\\nb'");
     CHECK_STR(quoted((const char *const[]){NULL}), "");
@@ -175,7 +177,15 @@ TEST(quote_survives_the_shell_for_all_printable_bytes) {
 TEST(quote_survives_a_shell_of_posix_2024_for_all_bytes) {
     if (access("/bin/bash", X_OK) < 0)
         SKIP("no /bin/bash");
-    const char *args[] = {bytes_from(1, 255), "\n", "a\tb'c\\d\n\x01" "1", "\x7f" "7", "\x1b[0m", "\x01" "f"};
+    const char *args[] = {bytes_from(1, 255),
+                          "\n",
+                          "a\tb'c\\d\n\x01"
+                          "1",
+                          "\x7f"
+                          "7",
+                          "\x1b[0m",
+                          "\x01"
+                          "f"};
     round_trip(t, "/bin/bash", args, 6);
     for (int byte = 1; byte < 256; byte++) {
         const char *one[] = {bytes_from(byte, byte)};

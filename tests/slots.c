@@ -39,7 +39,8 @@ TEST(slot_default_without_a_callback_is_inherited) {
     int file = open_file(t, "out"), was = dup(1);
     watch *w = watch_new();
     dup2(file, 1);
-    int r = brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "print", "inherited"), WATCH(w)}, NULL, NULL);
+    int r =
+        brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "print", "inherited"), WATCH(w)}, NULL, NULL);
     dup2(was, 1);
     close(was);
     CHECK_EQ(r, 0);
@@ -110,9 +111,14 @@ TEST(slot_fd_may_be_zero) {
     dup2(file, 0);
     watch *w = watch_new();
     brood_slot slot = {.slot = 7, .io = {.kind = BROOD_STDIO_FD, .fd = 0}};
-    int r = brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "copy", "7", "1"), .out = WATCHED,
-                                                  .in = {.kind = BROOD_STDIO_IGNORE}, .slots = &slot, .slot_count = 1,
-                                                  WATCH(w)}, NULL, NULL);
+    int r = brood_spawn(t->loop,
+                        &(brood_options){.args = BROOD_ARGS(CHILD, "copy", "7", "1"),
+                                         .out = WATCHED,
+                                         .in = {.kind = BROOD_STDIO_IGNORE},
+                                         .slots = &slot,
+                                         .slot_count = 1,
+                                         WATCH(w)},
+                        NULL, NULL);
     dup2(was, 0);
     close(was);
     CHECK_EQ(r, 0);
@@ -122,7 +128,8 @@ TEST(slot_fd_may_be_zero) {
 
 TEST(slot_fd_that_is_closed_is_refused) {
     brood_failure why;
-    int r = watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .out = {.kind = BROOD_STDIO_FD, .fd = 987}});
+    int r =
+        watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .out = {.kind = BROOD_STDIO_FD, .fd = 987}});
     CHECK_EQ(r, -EBADF);
     CHECK_EQ(why.step, BROOD_STEP_STDIO);
     CHECK_HAS(why.message, "1");
@@ -130,7 +137,8 @@ TEST(slot_fd_that_is_closed_is_refused) {
     CHECK(r == -EBADF || r == -EINVAL);
     brood_slot slot = {.slot = 9, .io = {.kind = BROOD_STDIO_INHERIT}}; /* the host has no 9 */
     close(9);
-    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .slots = &slot, .slot_count = 1}), -EBADF);
+    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .slots = &slot, .slot_count = 1}),
+             -EBADF);
     CHECK_EQ(why.step, BROOD_STEP_STDIO);
     CHECK_HAS(why.subject, "9");
 }
@@ -147,7 +155,8 @@ TEST_TORTURE(slot_file_is_read) {
 TEST_TORTURE(slot_file_is_truncated_or_appended_to) {
     const char *path = test_path(t, "out");
     umask(027);
-    RUN_CHILD(first, .args = BROOD_ARGS(CHILD, "print", "first and longer"), .out = {.kind = BROOD_STDIO_FILE, .path = path});
+    RUN_CHILD(first, .args = BROOD_ARGS(CHILD, "print", "first and longer"),
+              .out = {.kind = BROOD_STDIO_FILE, .path = path});
     CHECK_STR(test_read_file(path), "first and longer\n");
     struct stat st;
     CHECK_EQ(stat(path, &st), 0);
@@ -163,24 +172,28 @@ TEST_TORTURE(slot_file_is_truncated_or_appended_to) {
 
 TEST(slot_file_is_relative_to_the_hosts_directory) {
     CHECK_EQ(chdir(t->tmp), 0);
-    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "print", "here"), .cwd = "/", .out = {.kind = BROOD_STDIO_FILE, .path = "out"});
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "print", "here"), .cwd = "/",
+              .out = {.kind = BROOD_STDIO_FILE, .path = "out"});
     CHECK_STR(test_read_file(test_path(t, "out")), "here\n");
     CHECK_EQ(chdir("/"), 0);
 }
 
 TEST_TORTURE(slot_file_that_cannot_be_opened) {
     brood_failure why;
-    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD),
-                                                     .out = {.kind = BROOD_STDIO_FILE, .path = "/no/such/dir/out"}}),
+    CHECK_EQ(watch_refused(t, &why,
+                           &(brood_options){.args = BROOD_ARGS(CHILD),
+                                            .out = {.kind = BROOD_STDIO_FILE, .path = "/no/such/dir/out"}}),
              -ENOENT);
     CHECK_EQ(why.step, BROOD_STEP_OPEN);
     CHECK_STR(why.subject, "/no/such/dir/out");
     CHECK_HAS(why.message, "No such file or directory");
-    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD),
-                                                     .out = {.kind = BROOD_STDIO_FILE, .path = t->tmp}}),
-             -EISDIR);
-    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD),
-                                                     .in = {.kind = BROOD_STDIO_FILE, .path = test_path(t, "none")}}),
+    CHECK_EQ(
+        watch_refused(t, &why,
+                      &(brood_options){.args = BROOD_ARGS(CHILD), .out = {.kind = BROOD_STDIO_FILE, .path = t->tmp}}),
+        -EISDIR);
+    CHECK_EQ(watch_refused(t, &why,
+                           &(brood_options){.args = BROOD_ARGS(CHILD),
+                                            .in = {.kind = BROOD_STDIO_FILE, .path = test_path(t, "none")}}),
              -ENOENT);
     CHECK_EQ(access(test_path(t, "none"), F_OK), -1);
 }
@@ -245,7 +258,8 @@ TEST_TORTURE(slot_input_larger_than_any_pipe) {
 TEST(slot_input_that_is_left_unread_is_no_error) {
     size_t len = 1000 * 1000;
     char *input = test_alloc(len);
-    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "read", "10", "close", "0", "print", "enough"), .in = {.input = input, .input_len = len});
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "read", "10", "close", "0", "print", "enough"),
+              .in = {.input = input, .input_len = len});
     CHECK_STR(w->out.bytes, "enough\n");
     CHECK(brood_exit_ok(&w->ended));
     RUN_CHILD(none, .args = BROOD_ARGS(CHILD, "exit", "5"), .in = {.input = input, .input_len = len});
@@ -299,7 +313,9 @@ TEST(slot_at_a_high_number) {
     brood_slot slots[] = {{.slot = high, .io = WATCHED}, {.slot = 3, .io = {.input = "x", .input_len = 1}}};
     watch *w = watch_new();
     slots[0].io.data = w;
-    START(w, .args = BROOD_ARGS(CHILD, "write", test_format("%d", high), "high", "copy", "3", test_format("%d", high), "fds"),
+    START(w,
+          .args =
+              BROOD_ARGS(CHILD, "write", test_format("%d", high), "high", "copy", "3", test_format("%d", high), "fds"),
           .out = WATCHED, .slots = slots, .slot_count = 2);
     RUN();
     CHECK_HAS(w->out.bytes, "highx");
@@ -341,9 +357,12 @@ TEST(slot_one_and_two_are_swapped) {
     watch *w = watch_new();
     dup2(a, 1);
     dup2(b, 2);
-    int r = brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "print", "out", "err", "err"),
-                                                  .out = {.kind = BROOD_STDIO_FD, .fd = 2},
-                                                  .err = {.kind = BROOD_STDIO_FD, .fd = 1}, WATCH(w)}, NULL, NULL);
+    int r = brood_spawn(t->loop,
+                        &(brood_options){.args = BROOD_ARGS(CHILD, "print", "out", "err", "err"),
+                                         .out = {.kind = BROOD_STDIO_FD, .fd = 2},
+                                         .err = {.kind = BROOD_STDIO_FD, .fd = 1},
+                                         WATCH(w)},
+                        NULL, NULL);
     dup2(was_out, 1);
     dup2(was_err, 2);
     close(was_out);
@@ -375,8 +394,8 @@ TEST(slot_source_that_is_also_the_target_of_another) {
                           {.slot = 61, .io = {.kind = BROOD_STDIO_FD, .fd = 60}},
                           {.slot = 62, .io = {.kind = BROOD_STDIO_INHERIT}}};
     at_number(open_file(t, "b"), 62);
-    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "stat", "60", "stat", "61", "stat", "62"), .err = {.kind = BROOD_STDIO_FD, .fd = 60},
-              .slots = slots, .slot_count = 3);
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "stat", "60", "stat", "61", "stat", "62"),
+              .err = {.kind = BROOD_STDIO_FD, .fd = 60}, .slots = slots, .slot_count = 3);
     CHECK_HAS(w->out.bytes, "device");
     CHECK_HAS(w->out.bytes, test_format("%s append\n%s append\n", is, identity(62)));
 }
@@ -403,8 +422,8 @@ TEST(slot_numbers_where_the_pipes_of_the_start_lie) {
                                 .io = {.kind = i % 2 ? BROOD_STDIO_IGNORE : BROOD_STDIO_PIPE}};
     slots[15].io = (brood_stdio){.input = "last", .input_len = 4};
     watch *w = watch_new();
-    START_KEPT(w, .args = BROOD_ARGS(CHILD, "copy", test_format("%d", slots[15].slot), "1", "fds"), .in = {.input = "x", .input_len = 1},
-               .out = WATCHED, .err = WATCHED, .slots = slots, .slot_count = 16);
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "copy", test_format("%d", slots[15].slot), "1", "fds"),
+               .in = {.input = "x", .input_len = 1}, .out = WATCHED, .err = WATCHED, .slots = slots, .slot_count = 16);
     RUN_UNTIL(w->exits);
     CHECK_HAS(w->out.bytes, "last0 pipe:");
     for (int i = 0; i < 16; i++)
@@ -420,9 +439,10 @@ TEST_TORTURE(slot_nothing_else_reaches_the_child) {
         test_fd(open("/dev/zero", O_RDONLY)); /* without close-on-exec */
     int high = fcntl(0, F_DUPFD, 180);
     test_fd(high);
-    brood_slot slots[] = {{.slot = 10, .io = {.kind = BROOD_STDIO_IGNORE}}, {.slot = 100, .io = {.kind = BROOD_STDIO_IGNORE}}};
-    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "fds"), .in = {.kind = BROOD_STDIO_IGNORE}, .err = {.kind = BROOD_STDIO_IGNORE},
-              .slots = slots, .slot_count = 2);
+    brood_slot slots[] = {{.slot = 10, .io = {.kind = BROOD_STDIO_IGNORE}},
+                          {.slot = 100, .io = {.kind = BROOD_STDIO_IGNORE}}};
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "fds"), .in = {.kind = BROOD_STDIO_IGNORE},
+              .err = {.kind = BROOD_STDIO_IGNORE}, .slots = slots, .slot_count = 2);
     CHECK_LACKS(w->out.bytes, "/dev/zero");
     CHECK_HAS(w->out.bytes, "0 /dev/null\n1 pipe:");
     int lines = 0;
@@ -434,7 +454,8 @@ TEST_TORTURE(slot_nothing_else_reaches_the_child) {
 /* Two children at a time: neither holds an end of the other's pipes, or end-of-file would not come. */
 TEST(slot_pipes_do_not_leak_into_the_next_child) {
     watch *first = watch_new(), *second = watch_new();
-    START_KEPT(first, .args = BROOD_ARGS(CHILD, "wait-eof", "print", "end"), .in = {.kind = BROOD_STDIO_PIPE}, .out = WATCHED);
+    START_KEPT(first, .args = BROOD_ARGS(CHILD, "wait-eof", "print", "end"), .in = {.kind = BROOD_STDIO_PIPE},
+               .out = WATCHED);
     START_KEPT(second, .args = BROOD_ARGS(CHILD, "fds", "wait-eof"), .in = {.kind = BROOD_STDIO_PIPE}, .out = WATCHED);
     CHECK_EQ(brood_stream_end(brood_child_stream(first->child, 0)), 0);
     RUN_UNTIL(first->closes);
@@ -452,7 +473,8 @@ TEST(slot_pipes_do_not_leak_into_the_next_child) {
 TEST(slot_pipe_size_is_a_wish) {
     RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "pipe-size", "1"), .out = {.pipe_size = 262144, .on_data = watch_on_data});
     CHECK_GE(atoi(w->out.bytes), 4096);
-    RUN_CHILD(absurd, .args = BROOD_ARGS(CHILD, "print", "runs"), .out = {.pipe_size = SIZE_MAX / 2, .on_data = watch_on_data});
+    RUN_CHILD(absurd, .args = BROOD_ARGS(CHILD, "print", "runs"),
+              .out = {.pipe_size = SIZE_MAX / 2, .on_data = watch_on_data});
     CHECK_STR(absurd->out.bytes, "runs\n");
 }
 

@@ -89,15 +89,15 @@ TEST(spawn_searches_on_after_what_it_may_not_run) {
     mkdir(test_path(t, "b/brood-tool"), 0755);
     test_write_file(test_path(t, "file"), "no", 2, 0644);
     link_to_child(t, "c", "brood-tool");
-    const char *path = test_format("PATH=%s:%s:%s:%s", test_path(t, "a"), test_path(t, "b"), test_path(t, "file"),
-                                   test_path(t, "c"));
+    const char *path =
+        test_format("PATH=%s:%s:%s:%s", test_path(t, "a"), test_path(t, "b"), test_path(t, "file"), test_path(t, "c"));
     RUN_CHILD(w, .args = BROOD_ARGS("brood-tool", "print", "found"), .env = (const char *const[]){path, NULL});
     CHECK_STR(w->out.bytes, "found\n");
 
     brood_failure why; /* and remembers that there was one */
     path = test_format("PATH=%s:/no/such", test_path(t, "a"));
-    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS("brood-tool"),
-                                                     .env = (const char *const[]){path, NULL}}),
+    CHECK_EQ(watch_refused(
+                 t, &why, &(brood_options){.args = BROOD_ARGS("brood-tool"), .env = (const char *const[]){path, NULL}}),
              -EACCES);
     CHECK_EQ(why.step, BROOD_STEP_EXEC);
 }
@@ -112,7 +112,8 @@ TEST(spawn_takes_a_name_with_a_slash_for_a_path) {
 
 TEST_TORTURE(spawn_reports_a_missing_program) {
     brood_failure why;
-    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS("/no/such", "x"), .out = {.kind = BROOD_STDIO_PIPE}}),
+    CHECK_EQ(watch_refused(t, &why,
+                           &(brood_options){.args = BROOD_ARGS("/no/such", "x"), .out = {.kind = BROOD_STDIO_PIPE}}),
              -ENOENT);
     CHECK_EQ(why.step, BROOD_STEP_EXEC);
     CHECK_STR(why.subject, "/no/such");
@@ -195,8 +196,9 @@ TEST(spawn_reports_too_many_arguments) {
     CHECK_EQ(why.step, BROOD_STEP_EXEC);
     char *entry = test_alloc(len + 10);
     sprintf(entry, "BIG=%s", big);
-    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .env = (const char *const[]){entry, NULL}}),
-             -E2BIG);
+    CHECK_EQ(
+        watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .env = (const char *const[]){entry, NULL}}),
+        -E2BIG);
     int r = watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(big)});
     CHECK(r == -ENAMETOOLONG || r == -ENOENT);
     CHECK_LT(strlen(why.subject), sizeof why.subject);
@@ -260,8 +262,9 @@ TEST_TORTURE(env_extends_the_hosts) {
     setenv("BROOD_TEST_GONE", "gone", 1);
     setenv("BROOD_TEST_GONE_NOT", "stays", 1);
     RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "env"),
-              .env = BROOD_ARGS("BROOD_TEST_CHANGED=new", "BROOD_TEST_GONE", "BROOD_TEST_ADDED=a=b", "BROOD_TEST_EMPTY=",
-                                "BROOD_TEST_NEVER_WAS", "BROOD_TEST_TWICE=1", "BROOD_TEST_TWICE=2"));
+              .env =
+                  BROOD_ARGS("BROOD_TEST_CHANGED=new", "BROOD_TEST_GONE", "BROOD_TEST_ADDED=a=b",
+                             "BROOD_TEST_EMPTY=", "BROOD_TEST_NEVER_WAS", "BROOD_TEST_TWICE=1", "BROOD_TEST_TWICE=2"));
     CHECK_HAS(w->out.bytes, "BROOD_TEST_KEPT=kept\n");
     CHECK_HAS(w->out.bytes, "BROOD_TEST_CHANGED=new\n");
     CHECK_HAS(w->out.bytes, "BROOD_TEST_ADDED=a=b\n");
@@ -555,12 +558,14 @@ TEST(rlimits_below_the_slots_do_not_hinder_them) {
 TEST(rlimits_that_are_none) {
     brood_failure why;
     const brood_rlimit no_such = {.resource = 9999};
-    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .rlimits = &no_such, .rlimit_count = 1}),
-             -EINVAL);
+    CHECK_EQ(
+        watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .rlimits = &no_such, .rlimit_count = 1}),
+        -EINVAL);
     CHECK(why.step == BROOD_STEP_LIMIT || why.step == BROOD_STEP_OPTIONS);
     const brood_rlimit crossed = {.resource = RLIMIT_NOFILE, .soft = 20, .hard = 10};
-    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .rlimits = &crossed, .rlimit_count = 1}),
-             -EINVAL);
+    CHECK_EQ(
+        watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .rlimits = &crossed, .rlimit_count = 1}),
+        -EINVAL);
     CHECK(why.step == BROOD_STEP_LIMIT || why.step == BROOD_STEP_OPTIONS);
 }
 
@@ -588,12 +593,17 @@ TEST(group_is_the_hosts_unless_owned) {
 
 /* --- signals --- */
 
+static void never_called(int number) {
+    (void)number;
+    abort();
+}
+
 TEST(signals_are_at_their_default_in_the_child) {
     sigset_t set, was;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN);
     signal(SIGRTMIN + 3, SIG_IGN);
-    signal(SIGHUP, (void (*)(int))(void *)abort);
+    signal(SIGHUP, never_called);
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGTERM);
@@ -615,7 +625,7 @@ TEST(signals_ignored_stay_ignored_if_asked) {
     sigset_t set;
     signal(SIGHUP, SIG_IGN);
     signal(SIGINT, SIG_IGN);
-    signal(SIGTERM, (void (*)(int))(void *)abort);
+    signal(SIGTERM, never_called);
     sigfillset(&set);
     CHECK_EQ(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
     RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "mask"), .keep_ignored = true);
@@ -668,8 +678,13 @@ TEST(spawn_reports_that_descriptors_are_used_up) {
         size_t fds = test_count_fds();
         low = (struct rlimit){(rlim_t)(lowest + room), limit.rlim_max};
         CHECK_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
-        int r = brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "print", "ran"), .in = {.input = "x", .input_len = 1},
-                                                      .out = WATCHED, .err = WATCHED, WATCH(w)}, NULL, &why);
+        int r = brood_spawn(t->loop,
+                            &(brood_options){.args = BROOD_ARGS(CHILD, "print", "ran"),
+                                             .in = {.input = "x", .input_len = 1},
+                                             .out = WATCHED,
+                                             .err = WATCHED,
+                                             WATCH(w)},
+                            NULL, &why);
         CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
         if (r == 0) {
             RUN();
@@ -760,13 +775,14 @@ TEST_TORTURE(offload_reports_failures_by_callback) {
 
 /* Everything that is kept is copied: the caller's memory may go at once. */
 TEST(offload_keeps_nothing_of_the_callers) {
-    char *program = strdup(CHILD), *word = strdup("getenv"), *cwd = strdup(t->tmp), *input = strdup("input");
+    char *program = strdup(CHILD), *word = strdup("getenv"), *last = strdup("cat"), *cwd = strdup(t->tmp),
+         *input = strdup("input");
     char *entry = strdup("BROOD_TEST_KEPT=yes"), *name = strdup("BROOD_TEST_KEPT"), *path = strdup(test_path(t, "out"));
     const char **args = calloc(6, sizeof *args), **env = calloc(2, sizeof *env);
     args[0] = program;
     args[1] = word;
     args[2] = name;
-    args[3] = strdup("cat");
+    args[3] = last;
     env[0] = entry;
     brood_rlimit *limit = calloc(1, sizeof *limit);
     *limit = (brood_rlimit){RLIMIT_CORE, 0, 0};
@@ -774,12 +790,20 @@ TEST(offload_keeps_nothing_of_the_callers) {
     *slot = (brood_slot){5, {.kind = BROOD_STDIO_IGNORE}};
     watch *w = watch_new();
     brood_options *options = calloc(1, sizeof *options);
-    *options = (brood_options){WATCH(w), .args = args, .env = env, .cwd = cwd, .offload = true,
-                               .in = {.input = input, .input_len = 5}, .out = {.kind = BROOD_STDIO_FILE, .path = path},
-                               .rlimits = limit, .rlimit_count = 1, .slots = slot, .slot_count = 1};
+    *options = (brood_options){WATCH(w),
+                               .args = args,
+                               .env = env,
+                               .cwd = cwd,
+                               .offload = true,
+                               .in = {.input = input, .input_len = 5},
+                               .out = {.kind = BROOD_STDIO_FILE, .path = path},
+                               .rlimits = limit,
+                               .rlimit_count = 1,
+                               .slots = slot,
+                               .slot_count = 1};
     brood_failure why;
     int r = brood_spawn(t->loop, options, NULL, &why);
-    char *const all[] = {program, word, cwd, input, entry, name, path, (char *)args[3]};
+    char *const all[] = {program, word, cwd, input, entry, name, path, last};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         memset(all[i], 'Z', strlen(all[i]));
         free(all[i]);

@@ -142,7 +142,8 @@ TEST(timeout_with_another_signal) {
 
 TEST(timeout_of_a_child_that_leaves_in_order) {
     watch *w = watch_new();
-    START(w, .args = BROOD_ARGS(CHILD, "trap", "TERM", "3"), .out = WATCHED, .timeout_ms = (uint64_t)(300 * test_slow()));
+    START(w, .args = BROOD_ARGS(CHILD, "trap", "TERM", "3"), .out = WATCHED,
+          .timeout_ms = (uint64_t)(300 * test_slow()));
     RUN();
     CHECK_EQ(w->ended.reason, BROOD_REASON_TIMED_OUT);
     CHECK_EQ(w->ended.code, 3);
@@ -166,8 +167,8 @@ TEST(timeout_of_a_child_that_stops_itself) {
 
 TEST(timeout_that_never_kills) {
     watch *w = watch_new();
-    START_KEPT(w, .args = BROOD_ARGS(CHILD, "tell", "TERM"), .out = WATCHED, .timeout_ms = (uint64_t)(300 * test_slow()),
-               .kill_grace_ms = BROOD_FOREVER);
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "tell", "TERM"), .out = WATCHED,
+               .timeout_ms = (uint64_t)(300 * test_slow()), .kill_grace_ms = BROOD_FOREVER);
     RUN_UNTIL(strstr(w->out.bytes, "got 15"));
     test_idle(150);
     CHECK_EQ(w->exits, 0);
@@ -179,12 +180,20 @@ TEST(timeout_that_never_kills) {
 }
 
 TEST(timeout_of_nothing_and_of_for_ever) {
-    static const uint64_t times[] = {0, UINT64_MAX, UINT64_MAX - 1, UINT64_MAX / 1000, UINT64_MAX / 1000 + 1,
-                                     UINT64_MAX / 2, (uint64_t)INT64_MAX + 1, UINT32_MAX, (uint64_t)INT32_MAX + 1};
+    static const uint64_t times[] = {0,
+                                     UINT64_MAX,
+                                     UINT64_MAX - 1,
+                                     UINT64_MAX / 1000,
+                                     UINT64_MAX / 1000 + 1,
+                                     UINT64_MAX / 2,
+                                     (uint64_t)INT64_MAX + 1,
+                                     UINT32_MAX,
+                                     (uint64_t)INT32_MAX + 1};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
         for (int offload = 0; offload < 2; offload++) {
             RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "print", "x", "sleep", "20", "exit", "3"), .timeout_ms = times[i],
-                      .idle_timeout_ms = times[i], .kill_grace_ms = times[i], .close_grace_ms = times[i], .offload = offload);
+                      .idle_timeout_ms = times[i], .kill_grace_ms = times[i], .close_grace_ms = times[i],
+                      .offload = offload);
             CHECK_EQ(w->ended.reason, BROOD_REASON_EXITED);
             CHECK_EQ(w->ended.code, 3);
         }
@@ -373,8 +382,9 @@ TEST_TORTURE(abort_already_pulled_starts_nothing) {
     CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD, "touch", ran), .abort = a}), -ECANCELED);
     CHECK_EQ(why.step, BROOD_STEP_ABORTED);
     answer *got = answer_new();
-    CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "touch", ran), .abort = a}, answer_on_result,
-                             got, NULL), 0);
+    CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "touch", ran), .abort = a},
+                             answer_on_result, got, NULL),
+             0);
     RUN();
     CHECK_EQ(got->count, 1);
     CHECK(got->result.exit.reason == BROOD_REASON_NOT_STARTED || got->result.exit.reason == BROOD_REASON_ABORTED);

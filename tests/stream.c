@@ -1,6 +1,6 @@
 /*
- * Streams: what a child writes arrives whole and in order, can be held back, ends once; what is written to it is queued,
- * reported, pushed back, and is an error, never a signal, when the child no longer reads.
+ * Streams: what a child writes arrives whole and in order, can be held back, ends once; what is written to it is
+ * queued, reported, pushed back, and is an error, never a signal, when the child no longer reads.
  */
 #include "harness/watch.h"
 
@@ -42,7 +42,9 @@ TEST(stream_of_several_slots_at_a_time) {
     watch *w = watch_new(), *three = watch_new();
     brood_slot slot = {.slot = 3, .io = WATCHED};
     slot.io.data = three;
-    START(w, .args = BROOD_ARGS(CHILD, "fork", "fork", "bytes", "500000", "bytes-to", "2", "400000", "bytes-to", "3", "300000"),
+    START(w,
+          .args = BROOD_ARGS(CHILD, "fork", "fork", "bytes", "500000", "bytes-to", "2", "400000", "bytes-to", "3",
+                             "300000"),
           .out = WATCHED, .err = WATCHED, .slots = &slot, .slot_count = 1);
     RUN();
     CHECK(is_pattern(w->out.bytes, w->out.len, 500000));
@@ -119,8 +121,8 @@ TEST_TORTURE(stream_paused_is_closed_with_its_child) {
 
 TEST_TORTURE(stream_without_callbacks_waits_for_a_reader) {
     watch *w = watch_new();
-    START_KEPT(w, .args = BROOD_ARGS(CHILD, "print", "waiting", "err", "written", "line"), .in = {.kind = BROOD_STDIO_PIPE},
-               .out = {.kind = BROOD_STDIO_PIPE}, .err = WATCHED);
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "print", "waiting", "err", "written", "line"),
+               .in = {.kind = BROOD_STDIO_PIPE}, .out = {.kind = BROOD_STDIO_PIPE}, .err = WATCHED);
     RUN_UNTIL(w->err.len);
     test_idle(20);
     CHECK_EQ(brood_stream_read(brood_child_stream(w->child, 1), watch_on_data, watch_on_end, w), 0);

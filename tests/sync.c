@@ -26,8 +26,11 @@ TEST_TORTURE(sync_exec_file_takes_input_and_gives_output_at_once) {
     char *input = test_alloc(len);
     fill_pattern(input, len);
     brood_result *r = result_new();
-    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "cat"), .in = {.input = input, .input_len = len},
-                                                   .max_buffer = SIZE_MAX}, r), 0);
+    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "cat"),
+                                                   .in = {.input = input, .input_len = len},
+                                                   .max_buffer = SIZE_MAX},
+                                  r),
+             0);
     CHECK(is_pattern(r->out.bytes, r->out.len, len));
     CHECK(brood_exit_ok(&r->exit));
 }
@@ -56,8 +59,11 @@ TEST(sync_spawn_inherits_unless_asked) {
     CHECK_STR(test_read_file(test_path(t, "out")), "inherited\n");
     CHECK_EQ(r->out.len, 0);
     brood_result *piped = result_new();
-    CHECK_EQ(brood_spawn_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "both"), .out = {.kind = BROOD_STDIO_PIPE},
-                                               .err = {.kind = BROOD_STDIO_PIPE}}, piped), 0);
+    CHECK_EQ(brood_spawn_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "both"),
+                                               .out = {.kind = BROOD_STDIO_PIPE},
+                                               .err = {.kind = BROOD_STDIO_PIPE}},
+                              piped),
+             0);
     CHECK_STR(piped->out.bytes, "out\n");
     CHECK_STR(piped->err.bytes, "err\n");
 }
@@ -85,14 +91,19 @@ TEST(sync_result_is_written_on_error_too) {
 TEST_TORTURE(sync_times_out) {
     brood_result *r = result_new();
     CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "print", "before", "pause"),
-                                                   .timeout_ms = (uint64_t)(200 * test_slow())}, r), 0);
+                                                   .timeout_ms = (uint64_t)(200 * test_slow())},
+                                  r),
+             0);
     CHECK_EQ(r->exit.reason, BROOD_REASON_TIMED_OUT);
     CHECK_EQ(r->exit.signal, SIGTERM);
     CHECK_STR(r->error_name, "ETIMEDOUT");
     CHECK_STR(r->out.bytes, "before\n");
     brood_result *stubborn = result_new();
-    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "ignore", "TERM"), .kill_grace_ms = 100,
-                                                   .timeout_ms = (uint64_t)(200 * test_slow())}, stubborn), 0);
+    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "ignore", "TERM"),
+                                                   .kill_grace_ms = 100,
+                                                   .timeout_ms = (uint64_t)(200 * test_slow())},
+                                  stubborn),
+             0);
     CHECK_EQ(stubborn->exit.reason, BROOD_REASON_TIMED_OUT);
     CHECK_EQ(stubborn->exit.signal, SIGKILL);
 }
@@ -100,7 +111,9 @@ TEST_TORTURE(sync_times_out) {
 TEST(sync_idles_out) {
     brood_result *r = result_new();
     CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "print", "before", "pause"),
-                                                   .idle_timeout_ms = (uint64_t)(200 * test_slow())}, r), 0);
+                                                   .idle_timeout_ms = (uint64_t)(200 * test_slow())},
+                                  r),
+             0);
     CHECK_EQ(r->exit.reason, BROOD_REASON_IDLE);
     CHECK_STR(r->out.bytes, "before\n");
 }
@@ -110,8 +123,12 @@ TEST(sync_times_of_nothing_and_of_for_ever) {
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
         brood_result *r = result_new();
         CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "sleep", "20", "exit", "3"),
-                                                       .timeout_ms = times[i], .idle_timeout_ms = times[i],
-                                                       .kill_grace_ms = times[i], .close_grace_ms = times[i]}, r), 0);
+                                                       .timeout_ms = times[i],
+                                                       .idle_timeout_ms = times[i],
+                                                       .kill_grace_ms = times[i],
+                                                       .close_grace_ms = times[i]},
+                                      r),
+                 0);
         CHECK_EQ(r->exit.reason, BROOD_REASON_EXITED);
         CHECK_EQ(r->exit.code, 3);
     }
@@ -119,7 +136,9 @@ TEST(sync_times_of_nothing_and_of_for_ever) {
 
 TEST(sync_keeps_to_max_buffer) {
     brood_result *r = result_new();
-    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "bytes", "100000", "pause"), .max_buffer = 1000}, r), 0);
+    CHECK_EQ(brood_exec_file_sync(
+                 &(brood_options){.args = BROOD_ARGS(CHILD, "bytes", "100000", "pause"), .max_buffer = 1000}, r),
+             0);
     CHECK(is_pattern(r->out.bytes, r->out.len, 1000));
     CHECK_GT(r->out_dropped, 0);
     CHECK_EQ(r->exit.reason, BROOD_REASON_OUTPUT_LIMIT);
@@ -128,7 +147,9 @@ TEST(sync_keeps_to_max_buffer) {
 
 TEST(sync_cuts_the_output_of_a_daemon) {
     brood_result *r = result_new();
-    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "daemon", "forever"), .close_grace_ms = 150}, r), 0);
+    CHECK_EQ(brood_exec_file_sync(
+                 &(brood_options){.args = BROOD_ARGS(CHILD, "daemon", "forever"), .close_grace_ms = 150}, r),
+             0);
     pid_t daemon = atoi(r->out.bytes);
     CHECK_EQ(kill(daemon, SIGKILL), 0);
     CHECK(r->cut);
@@ -139,15 +160,19 @@ TEST(sync_cuts_the_output_of_a_daemon) {
 TEST(sync_of_a_child_that_reads_nothing) {
     char *input = test_alloc(1000000);
     brood_result *r = result_new();
-    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "exit", "5"),
-                                                   .in = {.input = input, .input_len = 1000000}}, r), 0);
+    CHECK_EQ(
+        brood_exec_file_sync(
+            &(brood_options){.args = BROOD_ARGS(CHILD, "exit", "5"), .in = {.input = input, .input_len = 1000000}}, r),
+        0);
     CHECK_EQ(r->exit.code, 5);
 }
 
 TEST(sync_of_a_child_that_closes_its_output_and_lives_on) {
     brood_result *r = result_new();
-    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "print", "x", "close", "1", "close", "2", "sleep", "100",
-                                                                      "exit", "4")}, r), 0);
+    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "print", "x", "close", "1", "close", "2",
+                                                                      "sleep", "100", "exit", "4")},
+                                  r),
+             0);
     CHECK_STR(r->out.bytes, "x\n");
     CHECK_EQ(r->exit.code, 4);
     CHECK_GE(r->total_us, 100000);
@@ -175,7 +200,8 @@ TEST(sync_is_aborted_from_another_thread) {
         CHECK_EQ(ret, -ECANCELED);
     CHECK_STR(r->error_name, "ABORT_ERR");
     brood_result *never = result_new();
-    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "hold"), .abort = abort}, never), -ECANCELED);
+    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "hold"), .abort = abort}, never),
+             -ECANCELED);
     CHECK_EQ(never->failure.step, BROOD_STEP_ABORTED);
 }
 
@@ -187,7 +213,8 @@ static void *run_some(void *arg) {
         snprintf(code, sizeof code, "%d", (int)(id * 12 + i) % 200);
         snprintf(input, sizeof input, "thread %d, number %d", (int)id, i);
         int ret = brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "cat", "exit", code),
-                                                        .in = {.input = input, .input_len = BROOD_NUL}}, &r);
+                                                        .in = {.input = input, .input_len = BROOD_NUL}},
+                                       &r);
         wrong += ret != 0 || r.exit.code != atoi(code) || strcmp(r.out.bytes, input) != 0;
         brood_result_done(&r);
     }
@@ -231,8 +258,12 @@ TEST(sync_spawn_with_slots) {
     brood_slot slot = {.slot = 3, .io = {.kind = BROOD_STDIO_FILE, .path = path}};
     brood_result *r = result_new();
     CHECK_EQ(brood_spawn_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "write", "3", "three", "err", "x"),
-                                               .out = {.kind = BROOD_STDIO_PIPE}, .err = {.kind = BROOD_STDIO_SLOT, .slot = 1},
-                                               .slots = &slot, .slot_count = 1}, r), 0);
+                                               .out = {.kind = BROOD_STDIO_PIPE},
+                                               .err = {.kind = BROOD_STDIO_SLOT, .slot = 1},
+                                               .slots = &slot,
+                                               .slot_count = 1},
+                              r),
+             0);
     CHECK_STR(r->out.bytes, "x\n");
     CHECK_STR(test_read_file(path), "three");
 }
@@ -361,8 +392,9 @@ TEST(await_beside_an_answer) {
 TEST(await_one_after_the_other) {
     for (int i = 0; i < 10; i++) {
         brood_child *child = NULL;
-        CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "exit", test_format("%d", i))}, NULL, NULL,
-                                 &child), 0);
+        CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "exit", test_format("%d", i))},
+                                 NULL, NULL, &child),
+                 0);
         brood_result *r = result_new();
         CHECK_EQ(brood_await(child, r), 0);
         CHECK_EQ(r->exit.code, i);

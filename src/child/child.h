@@ -88,6 +88,60 @@ struct brood_child {
     brood_stream streams[];
 };
 
+/* --- child.c: its life --- */
+
+void brood__child_become(brood_child *c, brood__child_state state);
+
+/* Around a callback of the user's, or anything else in which the child may end: its memory stays. */
+void brood__child_pin(brood_child *c);
+void brood__child_unpin(brood_child *c);
+void brood__child_free_if_unused(brood_child *c);
+
+/* After a change of what the loop is kept alive by, or of a deadline. */
+void brood__child_update_busy(brood_child *c);
+void brood__child_update_timer(brood_child *c);
+void brood__child_close_timer(brood_child *c);
+
+/* on_spawn, if it is still to be told; the second as a post of the loop's. */
+void brood__child_tell_spawn(brood_child *c);
+void brood__child_tell_spawn_later(brood__post *post);
+
+void brood__child_signal_all(brood_child *c, int signal);
+/* Stop it for this reason, once, in whatever state it is. */
+void brood__child_stop(brood_child *c, brood_reason reason);
+void brood__child_aborted(brood__abort_listener *listener);
+/* STARTING: take the start back, or let it come and be killed at once; and the failure that this is. */
+void brood__child_cancel_start(brood_child *c);
+int brood__child_fail_cancelled(const brood_child *c, brood_failure *ret_why);
+
+/* What its streams tell. */
+extern const brood__stream_owner brood__child_stream_owner;
+void brood__child_close_streams(brood_child *c);
+
+/* The pidfd's poll. */
+int brood__child_watch(brood_child *c);
+void brood__child_close_watch(brood_child *c);
+
+/* There is no process, or there never should have been: tell, from within uv_run, and end. */
+void brood__child_failed(brood_child *c, const brood_failure *why);
+
+/* on_close of a child that is closed and lives on; then it is waited for, or not even that. */
+void brood__child_tell_orphan(brood__post *post);
+void brood__child_abandon(brood_child *c);
+
+/* c->result, if there is memory. */
+void brood__child_make_result(brood_child *c);
+
+/* Give up the memory, as soon as libuv has. */
+void brood__child_dispose(brood_child *c);
+
+/* --- control.c --- */
+
+/* The loop is being ended. */
+void brood__child_end(brood__loop_part *part);
+
+/* --- spawn.c --- */
+
 /* The start that brood_spawn and the exec forms share. ret_child and ret_failure may be NULL. */
 int brood__child_spawn(uv_loop_t *uv, const brood_options *options, brood__form form, const char *command,
                        brood_on_result on_result, void *result_data, brood_child **ret_child,

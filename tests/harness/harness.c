@@ -332,8 +332,8 @@ static void list_descriptors(descriptors *ret) {
         int fd = atoi(entry->d_name);
         if (entry->d_name[0] == '.' || fd == dirfd(dir) || ret->count == sizeof ret->list / sizeof *ret->list)
             continue;
-        ssize_t len = readlinkat(dirfd(dir), entry->d_name, ret->list[ret->count].target,
-                                 sizeof ret->list[0].target - 1);
+        ssize_t len =
+            readlinkat(dirfd(dir), entry->d_name, ret->list[ret->count].target, sizeof ret->list[0].target - 1);
         ret->list[ret->count].target[len > 0 ? len : 0] = 0;
         ret->list[ret->count++].fd = fd;
     }

@@ -130,13 +130,13 @@ static void exec_test(const job *j) {
     self[len > 0 ? len : 0] = 0;
     snprintf(fault, sizeof fault, "%ld", j->fault);
     argv[count++] = self;
-    argv[count++] = (char *)"--here";
-    argv[count++] = (char *)j->entry->name;
+    argv[count++] = strdup("--here");
+    argv[count++] = strdup(j->entry->name);
     if (j->fault >= 0) {
-        argv[count++] = (char *)"--fault";
+        argv[count++] = strdup("--fault");
         argv[count++] = fault;
-        argv[count++] = (char *)"--count-to";
-        argv[count++] = (char *)j->count_path;
+        argv[count++] = strdup("--count-to");
+        argv[count++] = strdup(j->count_path);
     }
     argv[count] = NULL;
     execvp(argv[0], argv);
@@ -283,8 +283,7 @@ static tally run_jobs(job *jobs, size_t count, size_t width) {
     size_t next = 0, running = 0, room = count;
     bool alone = false;
     while ((next < count || running > 0) && !interrupted) {
-        if (next < count && running < width && !alone &&
-            (running == 0 || !(jobs[next].entry->flags & TEST_ALONE))) {
+        if (next < count && running < width && !alone && (running == 0 || !(jobs[next].entry->flags & TEST_ALONE))) {
             alone = jobs[next].entry->flags & TEST_ALONE;
             if (!start(&jobs[next++]))
                 break;
@@ -354,13 +353,14 @@ static int list(char **patterns, int count) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: brood-test [--torture] [-jN] NAME-OR-GLOB…   run these, each in a process of its own\n"
-                    "       brood-test --all [-jN]                      run all\n"
-                    "       brood-test --torture-all [-jN]              fail each fallible call of those fit for it\n"
-                    "       brood-test --here NAME                      run one in this process, for gdb\n"
-                    "       brood-test --list [GLOB…]\n"
-                    "environment: BROOD_TEST_SLOW=N (deadlines times N), BROOD_TEST_WRAPPER (\"valgrind -q\"),\n"
-                    "             BROOD_TEST_WITHOUT (probes to force off), BROOD_TEST_BIN_DIR (where brood-child is)\n");
+    fprintf(stderr,
+            "usage: brood-test [--torture] [-jN] NAME-OR-GLOB…   run these, each in a process of its own\n"
+            "       brood-test --all [-jN]                      run all\n"
+            "       brood-test --torture-all [-jN]              fail each fallible call of those fit for it\n"
+            "       brood-test --here NAME                      run one in this process, for gdb\n"
+            "       brood-test --list [GLOB…]\n"
+            "environment: BROOD_TEST_SLOW=N (deadlines times N), BROOD_TEST_WRAPPER (\"valgrind -q\"),\n"
+            "             BROOD_TEST_WITHOUT (probes to force off), BROOD_TEST_BIN_DIR (where brood-child is)\n");
     return USAGE;
 }
 

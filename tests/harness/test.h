@@ -127,8 +127,7 @@ bool test_failed(void);
     } while (0)
 
 /* As CHECK, in functions that return something: it marks the test, and goes on. */
-#define ENSURE(condition)                                                                                              \
-    ((condition) ? (void)0 : test_fail(__FILE__, __LINE__, "ENSURE(%s)", #condition))
+#define ENSURE(condition) ((condition) ? (void)0 : test_fail(__FILE__, __LINE__, "ENSURE(%s)", #condition))
 
 #define SKIP(reason)                                                                                                   \
     do {                                                                                                               \
@@ -162,11 +161,11 @@ bool test_failed(void);
     } while (0)
 
 bool test_run(void);
-void test_event(void); /* something came; in torture mode RUN_UNTIL gives up when nothing has come for a while */
+void test_event(void);      /* something came; in torture mode RUN_UNTIL gives up when nothing has come for a while */
 uv_loop_t *test_loop(void); /* t->loop, where there is no t */
 bool test_turn(const char *file, int line, const char *condition);
 void test_idle(unsigned ms); /* let the loop turn for a while in which something must not happen */
-void test_nap(void); /* a millisecond, between two looks at something that sends no event */
+void test_nap(void);         /* a millisecond, between two looks at something that sends no event */
 
 /* Zeroed memory that lives until the last check of the test is done. */
 #define NEW(type) ((type *)test_alloc(sizeof(type)))
@@ -182,7 +181,8 @@ int test_fd(int fd); /* close it when the test is over; returns it */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define IS_SANITIZED 1
 #elif defined(__has_feature)
-#define IS_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer))
+#define IS_SANITIZED                                                                                                   \
+    (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer))
 #else
 #define IS_SANITIZED 0
 #endif
@@ -195,13 +195,13 @@ bool test_is_emulated(void);
 const char *test_child(void);
 const char *test_child_for_everybody(test *t);
 
-long test_slow(void);              /* how many times slower than on a quiet machine everything may be: 1 or more */
+long test_slow(void); /* how many times slower than on a quiet machine everything may be: 1 or more */
 const char *test_path(test *t, const char *name); /* t->tmp/name; lives as long as the test */
 void test_write_file(const char *path, const void *bytes, size_t len, int mode);
 const char *test_read_file(const char *path); /* its text, "" if it is not there; lives as long as the test */
 const char *test_format(const char *format, ...) __attribute__((format(printf, 1, 2))); /* lives as long as the test */
-bool test_process_gone(pid_t pid);     /* no such process, or a zombie */
-char test_process_state(pid_t pid);    /* the letter of /proc/PID/stat; 0: gone */
+bool test_process_gone(pid_t pid);  /* no such process, or a zombie */
+char test_process_state(pid_t pid); /* the letter of /proc/PID/stat; 0: gone */
 size_t test_count_fds(void);
 uint64_t test_now_ms(void);
 

@@ -28,7 +28,8 @@ static void gathered_add(gathered *self, const char *bytes, size_t len) {
 
 watch *watch_new(void) {
     watch *w = NEW(watch);
-    w->out.bytes = w->err.bytes = (char *)"";
+    static char nothing[1];
+    w->out.bytes = w->err.bytes = nothing;
     DEFER(gathered_free, &w->out);
     DEFER(gathered_free, &w->err);
     return w;

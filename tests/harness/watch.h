@@ -47,7 +47,8 @@ void watch_on_written(brood_stream *stream, int error, void *data);
 #define WATCH(w)                                                                                                       \
     .on_spawn = watch_on_spawn, .on_error = watch_on_error, .on_exit = watch_on_exit, .on_close = watch_on_close,      \
     .data = (w)
-#define WATCHED {.on_data = watch_on_data, .on_end = watch_on_end}
+#define WATCHED                                                                                                        \
+    { .on_data = watch_on_data, .on_end = watch_on_end }
 
 /* What an exec answered. */
 typedef struct answer {
@@ -77,7 +78,7 @@ bool watch_start(test *t, watch *w, bool keep, const brood_options *options, con
 #define RUN_CHILD(w, ...)                                                                                              \
     watch *w = watch_new();                                                                                            \
     if (!watch_run(t, w, &(brood_options){__VA_ARGS__}, __FILE__, __LINE__))                                           \
-        return
+    return
 bool watch_run(test *t, watch *w, const brood_options *options, const char *file, int line);
 
 /* A start that must fail: its code. */

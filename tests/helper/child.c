@@ -29,8 +29,8 @@
 
 extern char **environ;
 
-static char **words;  /* the script, moved on as it is carried out */
-static char **all;    /* argv */
+static char **words; /* the script, moved on as it is carried out */
+static char **all;   /* argv */
 static bool hold_at_end;
 static volatile sig_atomic_t trap_code[65];
 

@@ -1,0 +1,154 @@
+/*
+ * What the user asks of a child, and what may be asked at any time: signals, references, letting it live, closing it,
+ * waiting for it. Whatever follows is told later, from within uv_run.
+ */
+#include "child/child.h"
+
+#include "base/hooks.h"
+
+#include <errno.h>
+#include <signal.h>
+
+pid_t brood_child_pid(const brood_child *c) {
+    return c->owned.process.pid ? c->owned.process.pid : c->exit.pid;
+}
+
+const brood_exit *brood_child_exit(const brood_child *c) {
+    return c->state >= BROOD__EXITED ? &c->exit : NULL;
+}
+
+void *brood_child_data(const brood_child *c) {
+    return c->data;
+}
+
+brood_stream *brood_child_stream(brood_child *c, int slot) {
+    for (size_t i = 0; i < c->stream_count; i++)
+        if (c->streams[i].slot == slot)
+            return &c->streams[i];
+    return NULL;
+}
+
+brood_child *brood_stream_child(const brood_stream *s) {
+    return s->owner_data;
+}
+
+static int send_signal(brood_child *c, int signal, int (*send)(brood__owned *, int)) {
+    if (signal != 0 && !brood_signal_name(signal))
+        return -EINVAL;
+    if (c->state == BROOD__STARTING) {
+        if (signal != 0)
+            brood__child_cancel_start(c);
+        return 0;
+    }
+    if (c->state >= BROOD__ENDED)
+        return -ESRCH;
+    if (signal != 0)
+        brood__trace("signal", c->owned.process.pid, signal, NULL);
+    return send(&c->owned, signal);
+}
+
+int brood_child_kill(brood_child *c, int signal) {
+    return send_signal(c, signal, brood__owned_signal);
+}
+
+int brood_child_kill_owned(brood_child *c, int signal) {
+    return send_signal(c, signal, brood__owned_signal_all);
+}
+
+void brood_child_stop(brood_child *c) {
+    brood__child_stop(c, BROOD_REASON_ABORTED);
+}
+
+static void set_ref(brood_child *c, bool ref) {
+    c->unreffed = !ref;
+    uv_handle_t *handles[] = {c->watch_open ? (uv_handle_t *)&c->watch : NULL,
+                              c->timer_open ? (uv_handle_t *)&c->timer : NULL};
+    for (size_t i = 0; i < 2; i++)
+        if (handles[i] && ref)
+            uv_ref(handles[i]);
+        else if (handles[i])
+            uv_unref(handles[i]);
+    for (size_t i = 0; i < c->stream_count; i++)
+        brood__stream_set_ref(&c->streams[i], ref);
+    brood__child_update_busy(c);
+}
+
+void brood_child_ref(brood_child *c) {
+    set_ref(c, true);
+}
+
+void brood_child_unref(brood_child *c) {
+    set_ref(c, false);
+}
+
+void brood_child_detach(brood_child *c) {
+    c->let_live = true;
+    brood__deadlines_let_live(&c->deadlines);
+    brood__abort_unlisten(&c->abort_listener);
+    brood__child_update_timer(c);
+}
+
+static void let_go(brood_child *c) {
+    c->orphan = true;
+    brood__child_close_timer(c);
+    set_ref(c, false);
+    brood__loop_busy(c->loop, 1); /* until on_close is told */
+    c->later.run = brood__child_tell_orphan;
+    brood__list_remove(&c->later.node);
+    brood__loop_later(c->loop, &c->later);
+}
+
+void brood_child_close(brood_child *c) {
+    if (!c || c->closed)
+        return;
+    brood__child_pin(c);
+    c->closed = true;
+    c->spawn_untold = false;
+    c->on_spawn = NULL, c->on_error = NULL, c->on_exit = NULL, c->on_result = NULL;
+    for (size_t i = 0; i < c->stream_count; i++) {
+        brood__stream_silence(&c->streams[i]);
+        brood__stream_close(&c->streams[i], -ECANCELED);
+    }
+    if (c->state == BROOD__ENDED)
+        brood__child_dispose(c);
+    else if (c->let_live && c->state == BROOD__RUNNING)
+        let_go(c);
+    else if (c->state != BROOD__EXITED)
+        brood__child_stop(c, BROOD_REASON_ABORTED);
+    brood__child_unpin(c);
+}
+
+/* The loop is being ended. An orphan is left to itself. */
+void brood__child_end(brood__loop_part *part) {
+    brood_child *c = BROOD__OUTER(part, brood_child, part);
+    if (!c->closed)
+        brood_child_close(c);
+    else if (c->orphan && c->orphan_told)
+        brood__child_abandon(c);
+}
+
+int brood_await_sized(brood_child *c, brood_result *ret_result, size_t size) {
+    if (c->loop->depth > 0)
+        return -EDEADLK;
+    brood__child_pin(c);
+    bool unreffed = c->unreffed;
+    set_ref(c, true);
+    while (c->state < BROOD__ENDED)
+        uv_run(c->loop->uv, UV_RUN_ONCE);
+    while (c->active || c->loop->closing > 0) /* so that the loop can be closed as soon as the child is */
+        uv_run(c->loop->uv, UV_RUN_NOWAIT);
+    if (unreffed)
+        set_ref(c, false);
+    int r = c->failure ? c->failure->code : 0;
+    if (ret_result) {
+        brood_result result = {
+            .exit = c->exit, .out = {.bytes = ""}, .err = {.bytes = ""}, .command = "", .message = ""};
+        if (!c->result)
+            brood__child_make_result(c);
+        if (c->result)
+            brood_result_take_sized(c->result, &result, sizeof result);
+        brood__result_give(&result, ret_result, size);
+    }
+    brood__child_unpin(c);
+    return r;
+}
