@@ -1,6 +1,7 @@
 /*
  * The argument parser of `brood run`. The input is a command line, its words apart by NUL bytes: nothing is started,
- * opened or looked up. What was accepted is looked at in all its parts, so that a sanitizer sees what is wrong with them.
+ * opened or looked up. What was accepted is looked at in all its parts, so that a sanitizer sees what is wrong with
+ * them.
  */
 #include "cli/run_options.h"
 

@@ -7,12 +7,11 @@
 
 #include "base/clock.h"
 #include "base/failure.h"
+#include "base/fault.h"
 #include "base/hooks.h"
-#include "base/sys.h"
 #include "process/exit.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 

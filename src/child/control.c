@@ -7,7 +7,6 @@
 #include "base/hooks.h"
 
 #include <errno.h>
-#include <signal.h>
 
 pid_t brood_child_pid(const brood_child *c) {
     return c->owned.process.pid ? c->owned.process.pid : c->exit.pid;

@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/failure.h"
 #include "base/hooks.h"
-#include "base/sys.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -25,8 +25,8 @@ typedef struct cli_host {
 typedef struct cli_command {
     const char *name;
     const char *summary; /* one line for `brood --help` */
-    int (*main)(const cli_host *host,
-                char *const *args); /* args: NULL-terminated, after the name. Returns an exit status. */
+    /* args: NULL-terminated, after the name. Returns an exit status. */
+    int (*main)(const cli_host *host, char *const *args);
     void (*print_help)(FILE *file);
 } cli_command;
 

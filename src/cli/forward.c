@@ -1,15 +1,15 @@
 /*
  * Signals reach brood in three ways, and only the sender tells them apart (si_code): the terminal has sent its own to
  * the whole foreground group, so that the command in it has them already and must not get them twice; whatever a
- * process sent, to brood alone as far as anyone can tell, goes on to the command; and a command outside the foreground
- * group gets all. They are read from a signalfd, not caught: a handler would have to be installed before the start and
- * undone in the child, a blocked signal is the child's unblocked one by itself, and signals that brood was started to
- * ignore (nohup) stay so for both.
+ * process sent, to brood alone as far as anyone can tell, goes on to the command; and a command outside the
+ * foreground group gets all. They are read from a signalfd, not caught: a handler would have to be installed before
+ * the start and undone in the child, a blocked signal is the child's unblocked one by itself, and signals that brood
+ * was started to ignore (nohup) stay so for both.
  *
- * Job control: brood stops when the command has stopped, not when Ctrl-Z is typed, so that an editor has put the screen
- * in order before the shell, which watches brood, takes the terminal; and a command that does not care for Ctrl-Z goes
- * on. A command that stops itself (ssh's ~^Z, vi's :stop) takes brood along in the same way, else the shell would wait
- * for a job in which nothing runs. `fg` continues both.
+ * Job control: brood stops when the command has stopped, not when Ctrl-Z is typed, so that an editor has put the
+ * screen in order before the shell, which watches brood, takes the terminal; and a command that does not care for
+ * Ctrl-Z goes on. A command that stops itself (ssh's ~^Z, vi's :stop) takes brood along in the same way, else the
+ * shell would wait for a job in which nothing runs. `fg` continues both.
  */
 #include "forward.h"
 
@@ -124,9 +124,9 @@ static int stopped_by(pid_t pid) {
 }
 
 /*
- * Looked at only after all waiting signals are handled: at `fg`, SIGCHLD of the old stop and SIGCONT come together, and
- * the command may not have been continued before we have done it. A SIGSTOP out of the blue is not followed: it is
- * somebody's will about the command, not the command's about its terminal, and a time limit has to hold for it.
+ * Looked at only after all waiting signals are handled: at `fg`, SIGCHLD of the old stop and SIGCONT come together,
+ * and the command may not have been continued before we have done it. A SIGSTOP out of the blue is not followed: it
+ * is somebody's will about the command, not the command's about its terminal, and a time limit has to hold for it.
  */
 static void follow_a_stop(forward *f) {
     pid_t pid = brood_child_pid(f->child);

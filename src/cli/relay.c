@@ -1,8 +1,8 @@
 /*
- * Copies a command's output to a descriptor that brood was given. That descriptor is shared with others: it may not be
- * made non-blocking, and a write to it can block for as long as its reader likes. A thread writes, therefore, one piece
- * at a time, and the stream is paused meanwhile: the loop stays free for time limits and signals, and a slow reader
- * slows the command down, as it would without brood between them.
+ * Copies a command's output to a descriptor that brood was given. That descriptor is shared with others: it may not
+ * be made non-blocking, and a write to it can block for as long as its reader likes. A thread writes, therefore, one
+ * piece at a time, and the stream is paused meanwhile: the loop stays free for time limits and signals, and a slow
+ * reader slows the command down, as it would without brood between them.
  */
 #include "relay.h"
 

@@ -1,8 +1,8 @@
 /*
- * `brood run`: start one command, hold it to its limits, pass signals on, and end as it ended. The order matters. Signals are
- * taken before the start, since one that came between start and taking would end brood and leave the command behind;
- * what is owed to the terminal is put right before anything is said; and when signals do again what they do by default, all
- * that is left is to tell and to exit.
+ * `brood run`: start one command, hold it to its limits, pass signals on, and end as it ended. The order matters.
+ * Signals are taken before the start, since one that came between start and taking would end brood and leave the
+ * command behind; what is owed to the terminal is put right before anything is said; and when signals do again what
+ * they do by default, all that is left is to tell and to exit.
  */
 #include "run.h"
 

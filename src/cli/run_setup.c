@@ -54,7 +54,8 @@ static void set_args(run *r) {
 }
 
 /*
- * The library's list, NULL-terminated. A name alone is taken away: where nothing is inherited there is nothing to take.
+ * The library's list, NULL-terminated. A name alone is taken away: where nothing is inherited there is nothing to
+ * take.
  */
 static int set_env(run *r) {
     const run_words *words = &r->options->env;
@@ -178,8 +179,9 @@ static int add_other(run *r, int fd) {
 }
 
 /*
- * The library closes what it is not told of. At a shell, however, whoever gives brood a descriptor means it for the command:
- * `diff <(a) <(b)`, make's job server, sockets from systemd. A daemon that is let go gets none: it would hold them for ever.
+ * The library closes what it is not told of. At a shell, however, whoever gives brood a descriptor means it for the
+ * command: `diff <(a) <(b)`, make's job server, sockets from systemd. A daemon that is let go gets none: it would
+ * hold them for ever.
  */
 static int find_others(run *r) {
     if (r->options->close_fds || r->options->detach)
