@@ -409,6 +409,7 @@ TEST(host_keeps_its_signals_from_the_starter_threads) {
     CHECK(sigismember(&pending, SIGUSR1));
     CHECK_EQ(pthread_sigmask(SIG_UNBLOCK, &set, NULL), 0);
     CHECK_EQ(handled_by, 1);
+    RUN();
 }
 
 /* A host with a loop of its own: libuv's is one descriptor and a time limit in it. */

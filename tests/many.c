@@ -101,6 +101,7 @@ TEST(many_children_are_told_apart) {
 
 static void crowd_lives_and_ends(test *t, int count) {
     brood_abort *abort = NULL;
+    setenv("BROOD_CHILD_LIFE", "600", 1); /* the first wait for the last */
     CHECK_EQ(brood_abort_new(&abort), 0);
     DEFER(brood_abort_free, abort);
     crowd *all = NEW(crowd);

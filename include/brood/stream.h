@@ -109,7 +109,10 @@ BROOD_API int brood_stream_end(brood_stream *stream);
 /** Close now: queued writes are reported as -ECANCELED, nothing more is read and no on_end comes. Harmless twice. */
 BROOD_API void brood_stream_destroy(brood_stream *stream);
 
-/** Stop reading until brood_stream_resume: the pipe fills up and the child waits. Harmless on a writing stream. */
+/**
+ * Stop reading until brood_stream_resume: the pipe fills up and the child waits. Meanwhile neither idle_timeout_ms nor
+ * close_grace_ms is over. Harmless on a writing stream.
+ */
 BROOD_API void brood_stream_pause(brood_stream *stream);
 
 /** Read on. */

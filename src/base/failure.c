@@ -55,6 +55,13 @@ static void mark_if_cut(char *text, size_t size, int wanted) {
         memcpy(text + size - 4, "...", 4);
 }
 
+/* Names come from outside: nothing in a message may break its line or reach a terminal as a command. */
+static void mask_controls(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}
+
 static const char *reason_for_people(int code, brood_step step) {
     switch (code) {
     case -EMFILE:
@@ -90,5 +97,6 @@ int brood__fail(brood_failure *why, int code, brood_step step, const char *subje
     wanted = snprintf(why->message, sizeof why->message, "%s%s%s%s%s: %s", brood_step_text(step), gap, quote,
                       why->subject, quote, hint);
     mark_if_cut(why->message, sizeof why->message, wanted);
+    mask_controls(why->message);
     return code;
 }

@@ -134,6 +134,13 @@ void brood__child_aborted(brood__abort_listener *listener) {
 
 /* --- streams --- */
 
+/* Also after the exit: what is read then was written before. */
+static void too_much(brood_child *c, brood_reason reason) {
+    if (c->state == BROOD__EXITED && !brood__deadlines_stopping(&c->deadlines))
+        c->exit.reason = reason;
+    brood__child_stop(c, reason);
+}
+
 static void stream_data(brood_stream *s, const char *bytes, size_t len) {
     brood_child *c = s->owner_data;
     brood__child_pin(c);
@@ -142,7 +149,7 @@ static void stream_data(brood_stream *s, const char *bytes, size_t len) {
     if (c->collects) {
         int r = brood__collector_add(&c->collector, s->slot, bytes, len);
         if (r != 0)
-            brood__child_stop(c, r > 0 ? BROOD_REASON_OUTPUT_LIMIT : BROOD_REASON_OUT_OF_MEMORY);
+            too_much(c, r > 0 ? BROOD_REASON_OUTPUT_LIMIT : BROOD_REASON_OUT_OF_MEMORY);
     }
     if (s->on_data)
         s->on_data(s, bytes, len, s->data);
@@ -240,12 +247,24 @@ static void catch_up(brood_child *c) {
         see_exit(c);
 }
 
+/* Output that the host has paused is not the child's silence. */
+static bool host_holds_output(const brood_child *c) {
+    for (size_t i = 0; i < c->stream_count; i++) {
+        const brood_stream *s = &c->streams[i];
+        if (brood__stream_is_open(s) && !s->writes && s->paused && s->on_data)
+            return true;
+    }
+    return false;
+}
+
 static void time_passed(uv_timer_t *timer) {
     brood_child *c = timer->data;
     brood__loop *loop = c->loop;
     brood__loop_enter(loop);
     brood__child_pin(c);
     catch_up(c);
+    if (host_holds_output(c))
+        brood__deadlines_activity(&c->deadlines, brood__now_us());
     brood__due due;
     while (c->state < BROOD__ENDED &&
            (due = brood__deadlines_due(&c->deadlines, brood__now_us())) != BROOD__DUE_NOTHING)

@@ -85,8 +85,12 @@ static void read_slot(run *r, size_t i) {
     }
     brood__deadlines_activity(&r->deadlines, brood__now_us());
     int added = brood__collector_add(&r->collector, s->slot, r->buffer, (size_t)n);
-    if (added != 0)
-        stop(r, added > 0 ? BROOD_REASON_OUTPUT_LIMIT : BROOD_REASON_OUT_OF_MEMORY);
+    if (added == 0)
+        return;
+    brood_reason reason = added > 0 ? BROOD_REASON_OUTPUT_LIMIT : BROOD_REASON_OUT_OF_MEMORY;
+    if (r->owned.ended && !brood__deadlines_stopping(&r->deadlines)) /* what is read now was written before the exit */
+        r->ending.exit.reason = reason;
+    stop(r, reason);
 }
 
 /* A child that does not read it all is no error. */

@@ -278,14 +278,30 @@ static const char *exec_hint(const brood__plan *plan, int error) {
     return NULL;
 }
 
+static const char *limit_name(int resource) {
+    static const char *const names[] = {
+        [RLIMIT_CPU] = "cpu",           [RLIMIT_FSIZE] = "fsize",
+        [RLIMIT_DATA] = "data",         [RLIMIT_STACK] = "stack",
+        [RLIMIT_CORE] = "core",         [RLIMIT_RSS] = "rss",
+        [RLIMIT_NPROC] = "nproc",       [RLIMIT_NOFILE] = "nofile",
+        [RLIMIT_MEMLOCK] = "memlock",   [RLIMIT_AS] = "as",
+        [RLIMIT_LOCKS] = "locks",       [RLIMIT_SIGPENDING] = "sigpending",
+        [RLIMIT_MSGQUEUE] = "msgqueue", [RLIMIT_NICE] = "nice",
+        [RLIMIT_RTPRIO] = "rtprio",     [RLIMIT_RTTIME] = "rttime",
+    };
+    return resource >= 0 && resource < (int)(sizeof names / sizeof *names) ? names[resource] : NULL;
+}
+
 static int fail_report(const brood__plan *plan, const brood__report *report, brood_failure *why) {
     char number[32];
     snprintf(number, sizeof number, report->step == BROOD_STEP_STDIO ? "slot %d" : "resource %d", report->index);
     const char *subject = NULL, *hint = NULL;
     switch ((brood_step)report->step) {
     case BROOD_STEP_STDIO:
-    case BROOD_STEP_LIMIT:
         subject = number;
+        break;
+    case BROOD_STEP_LIMIT:
+        subject = limit_name(report->index) ? limit_name(report->index) : number;
         break;
     case BROOD_STEP_CWD:
         subject = plan->cwd;

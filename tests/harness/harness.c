@@ -478,6 +478,8 @@ int test_run_here(const test_entry *entry, long fault, const char *count_path) {
             return 2;
     }
     here = (test){.name = entry->name, .loop = &loop, .tmp = tmp, .torture = fault > 0, .brief = fault >= 0};
+    if (test_slow() > 1)
+        setenv("BROOD_CHILD_LIFE", test_format("%ld", 60 * test_slow()), 1);
     force_probes();
     uv_loop_init(&loop); /* what libuv keeps for the process is there from now on */
     uv_loop_close(&loop);
