@@ -66,10 +66,10 @@ typedef enum brood_step {
  * A text too long for its field ends in "...".
  */
 typedef struct brood_failure {
-    int code;           /**< a negative errno, the call's return value */
-    brood_step step;    /**< what was being done */
-    char subject[240];  /**< on what: a program, a path, a slot; "" if on nothing in particular */
-    char message[480];  /**< one line for a person: `chdir "/srv": No such file or directory` */
+    int code;          /**< a negative errno, the call's return value */
+    brood_step step;   /**< what was being done */
+    char subject[240]; /**< on what: a program, a path, a slot; "" if on nothing in particular */
+    char message[480]; /**< one line for a person: `chdir "/srv": No such file or directory` */
 } brood_failure;
 
 /** The word for a step, as it stands in messages: "chdir", "exec". Static. Any thread. */

@@ -42,25 +42,25 @@ typedef struct brood_rlimit {
 
 /** What a child ended with, for the exec forms and all that collect output. */
 typedef struct brood_result {
-    brood_exit exit;        /**< how it ended */
-    brood_bytes out;        /**< what it wrote to slot 1, as far as it was collected */
-    brood_bytes err;        /**< the same of slot 2 */
-    uint64_t out_dropped;   /**< bytes that were read over `max_buffer` and dropped, of slot 1 */
-    uint64_t err_dropped;   /**< of slot 2 */
-    bool cut;               /**< the end of the output was not waited for: another process still holds a pipe */
-    pid_t cut_pid;          /**< one that holds it, 0 if it could not be found */
+    brood_exit exit;      /**< how it ended */
+    brood_bytes out;      /**< what it wrote to slot 1, as far as it was collected */
+    brood_bytes err;      /**< the same of slot 2 */
+    uint64_t out_dropped; /**< bytes that were read over `max_buffer` and dropped, of slot 1 */
+    uint64_t err_dropped; /**< of slot 2 */
+    bool cut;             /**< the end of the output was not waited for: another process still holds a pipe */
+    pid_t cut_pid;        /**< one that holds it, 0 if it could not be found */
     /**
      * Node's name for what went wrong, or NULL: "ERR_CHILD_PROCESS_STDIO_MAXBUFFER", "ETIMEDOUT", "ABORT_ERR", or
      * the errno's name ("ENOENT") of a start that failed. Static text.
      */
     const char *error_name;
-    const char *command;    /**< the command line, quoted to be pasted into a shell */
-    const char *message;    /**< a sentence for a person: what ran, how it ended, and what to do if something is off */
-    uint64_t queued_us;     /**< from the call to the start, microseconds */
-    uint64_t total_us;      /**< from the call to the end of the output, microseconds */
-    brood_failure failure;  /**< reason NOT_STARTED: why; else zero */
-    void *memory;           /**< brood's: brood_result_done frees it */
-    uint64_t reserved[8];   /**< zero */
+    const char *command;   /**< the command line, quoted to be pasted into a shell */
+    const char *message;   /**< a sentence for a person: what ran, how it ended, and what to do if something is off */
+    uint64_t queued_us;    /**< from the call to the start, microseconds */
+    uint64_t total_us;     /**< from the call to the end of the output, microseconds */
+    brood_failure failure; /**< reason NOT_STARTED: why; else zero */
+    void *memory;          /**< brood's: brood_result_done frees it */
+    uint64_t reserved[8];  /**< zero */
 } brood_result;
 
 /** The end of an exec. `result` is borrowed for the call; brood_result_take keeps it. */
@@ -82,20 +82,20 @@ typedef struct brood_options {
 
     /* who it is. Changing uid, gid or groups implies `offload`: the other user could stop the child before it
      * execs, and with it the thread that starts it. */
-    bool set_uid;            /**< uid counts */
-    uid_t uid;               /**< real, effective and saved user */
-    bool set_gid;            /**< gid counts */
-    gid_t gid;               /**< real, effective and saved group */
-    bool set_groups;         /**< groups counts; if not, and set_uid or set_gid: no supplementary groups are left */
-    const gid_t *groups;     /**< supplementary groups. Copied. */
-    size_t group_count;      /**< how many, at most 65536 */
-    bool set_umask;          /**< umask counts */
-    mode_t umask;            /**< file mode creation mask */
-    int nice;                /**< added to the host's niceness, -40 to 39 */
+    bool set_uid;                /**< uid counts */
+    uid_t uid;                   /**< real, effective and saved user */
+    bool set_gid;                /**< gid counts */
+    gid_t gid;                   /**< real, effective and saved group */
+    bool set_groups;             /**< groups counts; if not, and set_uid or set_gid: no supplementary groups are left */
+    const gid_t *groups;         /**< supplementary groups. Copied. */
+    size_t group_count;          /**< how many, at most 65536 */
+    bool set_umask;              /**< umask counts */
+    mode_t umask;                /**< file mode creation mask */
+    int nice;                    /**< added to the host's niceness, -40 to 39 */
     const brood_rlimit *rlimits; /**< resource limits. Copied. */
-    size_t rlimit_count;     /**< how many */
-    bool no_new_privs;       /**< no setuid program can raise its privileges: PR_SET_NO_NEW_PRIVS */
-    bool detached;           /**< a session of its own, setsid(2), without the host's terminal */
+    size_t rlimit_count;         /**< how many */
+    bool no_new_privs;           /**< no setuid program can raise its privileges: PR_SET_NO_NEW_PRIVS */
+    bool detached;               /**< a session of its own, setsid(2), without the host's terminal */
     /**
      * Signals that the host ignores stay ignored, as execve(2) has it and nohup(1) needs. Zero: the child starts with
      * every signal at its default, so that a host that ignores SIGPIPE does not hand that on. No signal is blocked
@@ -111,11 +111,11 @@ typedef struct brood_options {
     size_t slot_count;       /**< how many, at most 1024 */
 
     /* when it ends */
-    brood_ownership own;     /**< what a stop reaches */
-    uint64_t timeout_ms;     /**< stop it so long after the call; 0: never */
+    brood_ownership own;      /**< what a stop reaches */
+    uint64_t timeout_ms;      /**< stop it so long after the call; 0: never */
     uint64_t idle_timeout_ms; /**< stop it when so long nothing came from it through a pipe; 0: never */
-    int kill_signal;         /**< what a stop sends first; 0: SIGTERM */
-    uint64_t kill_grace_ms;  /**< SIGKILL so long after it; 0: 5000; BROOD_FOREVER: never */
+    int kill_signal;          /**< what a stop sends first; 0: SIGTERM */
+    uint64_t kill_grace_ms;   /**< SIGKILL so long after it; 0: 5000; BROOD_FOREVER: never */
     /**
      * After the exit, how long on_close waits for pipes that other processes still hold, counted from the last byte
      * read. 0: spawn waits for the last writer, as Node does, the exec forms 1000 ms. A child that was stopped is
@@ -124,7 +124,7 @@ typedef struct brood_options {
     uint64_t close_grace_ms;
     /** exec: bytes kept per output slot, over it the child is stopped; 0: 1 MiB; SIZE_MAX: no limit */
     size_t max_buffer;
-    brood_abort *abort;      /**< stops the child when pulled; the child holds on to it */
+    brood_abort *abort; /**< stops the child when pulled; the child holds on to it */
 
     /* how to start, what to tell */
     /** start on a starter thread: the loop does not wait for the kernel. Failures come by on_error. */
@@ -136,8 +136,8 @@ typedef struct brood_options {
     void (*on_exit)(brood_child *child, const brood_exit *ended, void *data);
     /** ended, and every pipe is at its end: the last event */
     void (*on_close)(brood_child *child, const brood_exit *ended, void *data);
-    void *data;              /**< handed to every callback; yours */
-    uint64_t reserved[8];    /**< zero */
+    void *data;           /**< handed to every callback; yours */
+    uint64_t reserved[8]; /**< zero */
 } brood_options;
 
 /** @cond sized: the public forms pass the struct's size, so that programs compiled earlier keep working */

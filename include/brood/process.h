@@ -14,15 +14,15 @@ extern "C" {
 
 /** Why a child ended. */
 typedef enum brood_reason {
-    BROOD_REASON_UNKNOWN = 0,    /**< it ended, but somebody else took its status: never guessed */
-    BROOD_REASON_EXITED,         /**< by itself, with `code` */
-    BROOD_REASON_SIGNALED,       /**< by a signal that brood did not send for one of the reasons below */
-    BROOD_REASON_TIMED_OUT,      /**< `timeout_ms` was over, and brood stopped it */
-    BROOD_REASON_IDLE,           /**< nothing came out of it for `idle_timeout_ms`, and brood stopped it */
-    BROOD_REASON_ABORTED,        /**< its `brood_abort` was pulled, or it was closed while it ran */
-    BROOD_REASON_OUTPUT_LIMIT,   /**< it wrote more than `max_buffer` */
-    BROOD_REASON_OUT_OF_MEMORY,  /**< the host ran out of memory for what it wrote */
-    BROOD_REASON_NOT_STARTED     /**< there never was a process */
+    BROOD_REASON_UNKNOWN = 0,   /**< it ended, but somebody else took its status: never guessed */
+    BROOD_REASON_EXITED,        /**< by itself, with `code` */
+    BROOD_REASON_SIGNALED,      /**< by a signal that brood did not send for one of the reasons below */
+    BROOD_REASON_TIMED_OUT,     /**< `timeout_ms` was over, and brood stopped it */
+    BROOD_REASON_IDLE,          /**< nothing came out of it for `idle_timeout_ms`, and brood stopped it */
+    BROOD_REASON_ABORTED,       /**< its `brood_abort` was pulled, or it was closed while it ran */
+    BROOD_REASON_OUTPUT_LIMIT,  /**< it wrote more than `max_buffer` */
+    BROOD_REASON_OUT_OF_MEMORY, /**< the host ran out of memory for what it wrote */
+    BROOD_REASON_NOT_STARTED    /**< there never was a process */
 } brood_reason;
 
 /** The word for a reason: "exited", "timed out". Static. */
@@ -38,24 +38,24 @@ typedef struct brood_usage {
      * `max_rss_is_own` says so. Else the child's own peak is unknown and at most this.
      */
     uint64_t max_rss_kb;
-    bool max_rss_is_own;            /**< the peak is the child's own */
-    uint64_t minor_faults;          /**< page faults served without I/O */
-    uint64_t major_faults;          /**< page faults that needed I/O */
-    uint64_t blocks_in;             /**< blocks read, of 512 bytes */
-    uint64_t blocks_out;            /**< blocks written, of 512 bytes */
-    uint64_t voluntary_switches;    /**< context switches while waiting */
-    uint64_t involuntary_switches;  /**< context switches by the scheduler */
+    bool max_rss_is_own;           /**< the peak is the child's own */
+    uint64_t minor_faults;         /**< page faults served without I/O */
+    uint64_t major_faults;         /**< page faults that needed I/O */
+    uint64_t blocks_in;            /**< blocks read, of 512 bytes */
+    uint64_t blocks_out;           /**< blocks written, of 512 bytes */
+    uint64_t voluntary_switches;   /**< context switches while waiting */
+    uint64_t involuntary_switches; /**< context switches by the scheduler */
 } brood_usage;
 
 /** How a child ended: a result, never an error. */
 typedef struct brood_exit {
-    int code;            /**< what it passed to exit(3), 0 to 255; -1 if a signal ended it or nobody knows */
-    int signal;          /**< the signal that ended it, else 0 */
-    brood_reason reason; /**< why */
-    bool core_dumped;    /**< it left a core file */
-    pid_t pid;           /**< what its pid was; 0 if it never had one */
-    uint64_t run_us;     /**< from its start to its end, microseconds of the monotonic clock */
-    brood_usage usage;   /**< what it used; zero where nobody knows */
+    int code;             /**< what it passed to exit(3), 0 to 255; -1 if a signal ended it or nobody knows */
+    int signal;           /**< the signal that ended it, else 0 */
+    brood_reason reason;  /**< why */
+    bool core_dumped;     /**< it left a core file */
+    pid_t pid;            /**< what its pid was; 0 if it never had one */
+    uint64_t run_us;      /**< from its start to its end, microseconds of the monotonic clock */
+    brood_usage usage;    /**< what it used; zero where nobody knows */
     uint64_t reserved[6]; /**< zero */
 } brood_exit;
 

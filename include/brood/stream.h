@@ -41,12 +41,12 @@ typedef enum brood_stdio_kind {
      * slot 0 reads `/dev/null` unless `input` is given, slots 1 and 2 are collected.
      */
     BROOD_STDIO_DEFAULT = 0,
-    BROOD_STDIO_PIPE,    /**< a pipe to the host */
-    BROOD_STDIO_IGNORE,  /**< `/dev/null` */
+    BROOD_STDIO_PIPE,   /**< a pipe to the host */
+    BROOD_STDIO_IGNORE, /**< `/dev/null` */
     /** the host's descriptor of the same number; `/dev/null` if the host has closed its 0, 1 or 2 */
     BROOD_STDIO_INHERIT,
-    BROOD_STDIO_FD,      /**< the host's descriptor `fd`, which stays the host's */
-    BROOD_STDIO_FILE,    /**< the file `path`, opened by the host, relative to the host's directory, as `mode` says */
+    BROOD_STDIO_FD,   /**< the host's descriptor `fd`, which stays the host's */
+    BROOD_STDIO_FILE, /**< the file `path`, opened by the host, relative to the host's directory, as `mode` says */
     /** whatever the child's slot number `slot` is: `2>&1` is `.err = {.kind = BROOD_STDIO_SLOT, .slot = 1}` */
     BROOD_STDIO_SLOT
 } brood_stdio_kind;
@@ -61,25 +61,25 @@ typedef enum brood_file_mode {
 
 /** One slot of a child. All-zero is the default. */
 typedef struct brood_stdio {
-    brood_stdio_kind kind;  /**< what it is connected to */
+    brood_stdio_kind kind; /**< what it is connected to */
     /** FD: the host's descriptor; borrowed for the call (until on_spawn, if started off the loop) */
     int fd;
-    int slot;               /**< SLOT: another of the child's slots */
-    brood_file_mode mode;   /**< FILE: how to open it */
-    const char *path;       /**< FILE: copied */
+    int slot;             /**< SLOT: another of the child's slots */
+    brood_file_mode mode; /**< FILE: how to open it */
+    const char *path;     /**< FILE: copied */
     /**
      * PIPE or default: bytes that the child reads, then end-of-file. Copied. A child that leaves some unread is no
      * error.
      */
     const void *input;
-    size_t input_len;       /**< length of `input`, or BROOD_NUL */
-    brood_on_data on_data;  /**< PIPE or default, child writes: called with what it wrote */
-    brood_on_end on_end;    /**< called once after the last on_data */
+    size_t input_len;        /**< length of `input`, or BROOD_NUL */
+    brood_on_data on_data;   /**< PIPE or default, child writes: called with what it wrote */
+    brood_on_end on_end;     /**< called once after the last on_data */
     brood_on_drain on_drain; /**< PIPE, child reads: room again after a write returned 1 */
-    size_t high_water;      /**< PIPE, child reads: queued bytes above which a write returns 1; 0: 64 KiB */
-    size_t pipe_size;       /**< PIPE: F_SETPIPE_SZ, a wish that the kernel may refuse; 0: the kernel's default */
-    void *data;             /**< handed to this slot's callbacks; NULL: the options' `data` */
-    uint64_t reserved[4];   /**< zero */
+    size_t high_water;       /**< PIPE, child reads: queued bytes above which a write returns 1; 0: 64 KiB */
+    size_t pipe_size;        /**< PIPE: F_SETPIPE_SZ, a wish that the kernel may refuse; 0: the kernel's default */
+    void *data;              /**< handed to this slot's callbacks; NULL: the options' `data` */
+    uint64_t reserved[4];    /**< zero */
 } brood_stdio;
 
 /** A slot beyond 0, 1 and 2. */

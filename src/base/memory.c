@@ -96,6 +96,7 @@ void *brood__arena_alloc(brood__arena *arena, size_t size) {
         if (!fresh)
             return NULL;
         fresh->size = room;
+        fresh->used = 0;
         fresh->next = chunk;
         arena->chunk = chunk = fresh;
     }

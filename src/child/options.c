@@ -312,7 +312,7 @@ static size_t list_length(const char *const *list) {
 static char **copy_list(brood__arena *arena, const char *const *list, size_t room) {
     size_t n = list_length(list);
     char **copy = brood__arena_array(arena, room + n + 1, sizeof *copy);
-    for (size_t i = 0; copy && i < n; i++)
+    for (size_t i = 0; copy && list && list[i]; i++)
         if (!(copy[room + i] = brood__arena_string(arena, list[i])))
             return NULL;
     return copy;
