@@ -400,10 +400,10 @@ TEST(usage_counts_the_childs_time) {
 }
 
 TEST(usage_tells_a_childs_own_peak) {
-    EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "rss", "200000"));
+    EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "rss", "100000"));
     CHECK(a->result.exit.usage.max_rss_is_own);
-    CHECK_GE(a->result.exit.usage.max_rss_kb, 200000);
-    CHECK_LT(a->result.exit.usage.max_rss_kb, 250000);
+    CHECK_GE(a->result.exit.usage.max_rss_kb, 100000);
+    CHECK_LT(a->result.exit.usage.max_rss_kb, 150000);
 }
 
 /* On Linux a program inherits its starter's peak: never to be told as the child's. */
@@ -416,18 +416,18 @@ static void peak_of_a_host(size_t size) {
 }
 
 TEST(usage_never_tells_the_hosts_peak_as_the_childs) {
-    peak_of_a_host(300 << 20);
+    peak_of_a_host(64 << 20);
     EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "rss", "1000"));
     const brood_usage *usage = &a->result.exit.usage;
     if (usage->max_rss_is_own)
-        CHECK_LT(usage->max_rss_kb, 100000);
+        CHECK_LT(usage->max_rss_kb, 40000);
     else
         CHECK_GE(usage->max_rss_kb, 1000); /* at most this */
     RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "exit", "0"));
-    CHECK(!w->ended.usage.max_rss_is_own || w->ended.usage.max_rss_kb < 100000);
-    EXEC_FILE(larger, .args = BROOD_ARGS(CHILD, "rss", "500000"));
+    CHECK(!w->ended.usage.max_rss_is_own || w->ended.usage.max_rss_kb < 40000);
+    EXEC_FILE(larger, .args = BROOD_ARGS(CHILD, "rss", "150000"));
     CHECK(larger->result.exit.usage.max_rss_is_own || IS_SANITIZED); /* there the host is larger still */
-    CHECK_GE(larger->result.exit.usage.max_rss_kb, 500000);
+    CHECK_GE(larger->result.exit.usage.max_rss_kb, 150000);
 }
 
 /* --- a loop that is held up --- */

@@ -122,6 +122,13 @@ TEST_TORTURE(spawn_reports_a_missing_program) {
     CHECK_STR(why.subject, "no-such-program-anywhere");
 }
 
+TEST(spawn_failure_is_told_in_one_line) {
+    brood_failure why;
+    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS("/no/such\nprogram\033[31m\r")}), -ENOENT);
+    for (const char *c = why.message; *c; c++)
+        CHECK_GE((unsigned char)*c, 0x20);
+}
+
 TEST(spawn_reports_what_is_no_program) {
     brood_failure why;
     CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(t->tmp)}), -EACCES);

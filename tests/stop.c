@@ -266,6 +266,22 @@ TEST(idle_timeout_leaves_a_child_that_goes_on_talking) {
     CHECK_EQ(w->out.len, 60);
 }
 
+/* What the host does not read it cannot take for silence. */
+TEST(idle_timeout_is_not_over_while_the_host_pauses) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "bytes", "300000", "exit", "4"), .out = WATCHED,
+               .idle_timeout_ms = (uint64_t)(100 * test_slow()), .close_grace_ms = (uint64_t)(100 * test_slow()));
+    brood_stream_pause(brood_child_stream(w->child, 1));
+    test_idle((unsigned)(300 * test_slow()));
+    CHECK_STR(w->log, "spawn");
+    brood_stream_resume(brood_child_stream(w->child, 1));
+    RUN();
+    CHECK_EQ(w->ended.reason, BROOD_REASON_EXITED);
+    CHECK_EQ(w->ended.code, 4);
+    CHECK(is_pattern(w->out.bytes, w->out.len, 300000));
+    brood_child_close(w->child);
+}
+
 TEST(idle_timeout_counts_either_output) {
     watch *w = watch_new();
     const char *script = "i=0; while [ $i -lt 8 ]; do \"$0\" sleep \"$1\"; echo x >&2; i=$((i+1)); done; exit 4";
