@@ -43,7 +43,10 @@ typedef enum brood_stdio_kind {
     BROOD_STDIO_DEFAULT = 0,
     BROOD_STDIO_PIPE,   /**< a pipe to the host */
     BROOD_STDIO_IGNORE, /**< `/dev/null` */
-    /** the host's descriptor of the same number; `/dev/null` if the host has closed its 0, 1 or 2 */
+    /**
+     * The host's descriptor of the same number. For 0, 1 and 2 `/dev/null` if the host has closed it, or what has the
+     * number is close-on-exec.
+     */
     BROOD_STDIO_INHERIT,
     BROOD_STDIO_FD,   /**< the host's descriptor `fd`, which stays the host's */
     BROOD_STDIO_FILE, /**< the file `path`, opened by the host, relative to the host's directory, as `mode` says */

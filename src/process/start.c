@@ -54,6 +54,16 @@ static int open_file(brood__plan_slot *s, const char *path, int flags) {
     return s->source < 0 ? s->source : 0;
 }
 
+/*
+ * Whether 0, 1 or 2 is what it is for every program. If the host closed it, it is closed, or has the number of something
+ * that was opened since, by the loop or by a start on another thread: that is close-on-exec, and no stdin of anybody's.
+ * It must not stay closed in the child, whose first open would become its stdin or stdout.
+ */
+static bool is_standard_stream(int fd) {
+    int flags = fcntl(fd, F_GETFD);
+    return flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
 static int borrow(brood__plan_slot *s, int fd) {
     s->source = fd;
     return brood__fd_is_open(fd) ? 0 : -EBADF;
@@ -62,8 +72,7 @@ static int borrow(brood__plan_slot *s, int fd) {
 static int open_slot(brood__plan_slot *s) {
     switch (s->from) {
     case BROOD__FROM_INHERIT:
-        if (s->slot <= 2 &&
-            !brood__fd_is_open(s->slot)) /* else the child's first open would become its stdin or stdout */
+        if (s->slot <= 2 && !is_standard_stream(s->slot))
             return open_file(s, "/dev/null", O_RDWR);
         return borrow(s, s->slot);
     case BROOD__FROM_FD:
