@@ -155,12 +155,6 @@ ssize_t brood__write(int fd, const void *bytes, size_t len) {
     return n < 0 ? -errno : n;
 }
 
-int brood__pidfd_open(pid_t pid) {
-    TRY("pidfd_open", EMFILE);
-    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    return fd < 0 ? -errno : brood__fd_lift(fd, 3);
-}
-
 int brood__pidfd_signal(int pidfd, int signal) {
     return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
 }
@@ -186,6 +180,16 @@ int brood__wait(int pidfd, bool reap, int *ret_status, struct rusage *ret_usage)
     else
         *ret_status = W_EXITCODE(0, info.si_status) | (info.si_code == CLD_DUMPED ? WCOREFLAG : 0);
     return 1;
+}
+
+void brood__reap(int pidfd) {
+    struct pollfd ended = {.fd = pidfd,
+                           .events = POLLIN}; /* libuv may have made it non-blocking, so waitid may be, too */
+    struct rusage usage;
+    int status;
+    while (poll(&ended, 1, -1) < 0 && errno == EINTR)
+        ;
+    brood__wait(pidfd, true, &status, &usage);
 }
 
 /* As much of the kernel's struct pidfd_info as Linux 6.15 defined; its size is part of the ioctl's number. */

@@ -36,7 +36,6 @@ ssize_t brood__read(int fd, void *buffer, size_t size);
 /* Bytes written or a negative errno. Never raises SIGPIPE. */
 ssize_t brood__write(int fd, const void *bytes, size_t len);
 
-int brood__pidfd_open(pid_t pid);
 /* Signal the process, or 0 to ask. */
 int brood__pidfd_signal(int pidfd, int signal);
 /* Signal its whole process group, also when it is reaped; -EINVAL where the kernel cannot. */
@@ -46,6 +45,8 @@ int brood__pidfd_signal_group(int pidfd, int signal);
  * took the status. `reap` leaves no zombie.
  */
 int brood__wait(int pidfd, bool reap, int *ret_status, struct rusage *ret_usage);
+/* Wait for the end of a child that cannot be long in coming, whoever takes its status, and leave no zombie. */
+void brood__reap(int pidfd);
 /* The wait status of a process that somebody else has reaped; -ENODATA where the kernel does not tell. */
 int brood__wait_stolen(int pidfd, int *ret_status);
 

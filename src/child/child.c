@@ -1,7 +1,7 @@
 /*
  * The life of a child on a loop, from its start to its last event: output, deadlines, exit, end. spawn.c brings it to
- * life, control.c is what the user asks of it. The user may close the child, or end the whole loop, within any callback;
- * so a callback is made with the memory pinned, and nothing is assumed after it.
+ * life, control.c is what the user asks of it. The user may close the child, or end the whole loop, within any
+ * callback; so a callback is made with the memory pinned, and nothing is assumed after it.
  */
 #include "child/child.h"
 
@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <string.h>
 
 static void see_exit(brood_child *c);
 static void finish_if_done(brood_child *c);
@@ -89,12 +88,12 @@ void brood__child_signal_all(brood_child *c, int signal) {
     brood__owned_signal_all(&c->owned, signal);
 }
 
-/* A stopped process takes a signal only once it goes on. */
 static void send_stop(brood_child *c) {
     brood__trace("stop", c->owned.process.pid, 0, brood_reason_text(c->deadlines.reason));
-    brood__child_signal_all(c, c->kill_signal);
+    brood__trace("signal", c->owned.process.pid, c->kill_signal, NULL);
+    brood__owned_ask_to_stop(&c->owned, c->kill_signal);
     if (c->kill_signal != SIGKILL)
-        brood__child_signal_all(c, SIGCONT);
+        brood__trace("signal", c->owned.process.pid, SIGCONT, NULL);
 }
 
 /* Why there is no process, where it was stopped before it was told to run. */
@@ -235,8 +234,8 @@ static void act_on(brood_child *c, brood__due due) {
 }
 
 /*
- * A loop that was held up elsewhere runs its timers before it looks at its descriptors: what the child wrote, or that it
- * ended, in time must not count as late.
+ * A loop that was held up elsewhere runs its timers before it looks at its descriptors: what the child wrote, or that
+ * it ended, in time must not count as late.
  */
 static void catch_up(brood_child *c) {
     if (c->state == BROOD__STARTING || brood__deadlines_next(&c->deadlines) > brood__now_us())
@@ -323,12 +322,7 @@ static void tell_result(brood_child *c) {
     if (!c->on_result)
         return;
     brood__child_make_result(c);
-    brood_result none = {.exit = c->exit,
-                         .out = {.bytes = ""},
-                         .err = {.bytes = ""},
-                         .command = "",
-                         .message = "there is no memory for this result",
-                         .error_name = "ENOMEM"};
+    brood_result none = brood__result_without_memory(&c->exit);
     c->on_result(c->result ? c->result : &none, c->result_data);
 }
 
@@ -424,8 +418,6 @@ void brood__child_failed(brood_child *c, const brood_failure *why) {
 
 /* An orphan is not even waited for any more. */
 void brood__child_abandon(brood_child *c) {
-    if (c->state == BROOD__GONE)
-        return;
     brood__child_close_watch(c);
     brood__child_dispose(c);
 }

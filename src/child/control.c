@@ -140,8 +140,7 @@ int brood_await_sized(brood_child *c, brood_result *ret_result, size_t size) {
         set_ref(c, false);
     int r = c->failure ? c->failure->code : 0;
     if (ret_result) {
-        brood_result result = {
-            .exit = c->exit, .out = {.bytes = ""}, .err = {.bytes = ""}, .command = "", .message = ""};
+        brood_result result = brood__result_without_memory(&c->exit);
         if (!c->result)
             brood__child_make_result(c);
         if (c->result)

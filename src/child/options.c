@@ -226,13 +226,6 @@ static int compile_slot(brood__compiled *c, int slot, const brood_stdio *io, bro
     return 0;
 }
 
-static const brood__plan_slot *find_slot(const brood__plan *plan, int number) {
-    for (size_t i = 0; i < plan->slot_count; i++)
-        if (plan->slots[i].slot == number)
-            return &plan->slots[i];
-    return NULL;
-}
-
 /* Slots that are others': each chain must end at one that is not. */
 static int check_slot_chains(const brood__plan *plan, brood_failure *why) {
     for (size_t i = 0; i < plan->slot_count; i++) {
@@ -240,7 +233,7 @@ static int check_slot_chains(const brood__plan *plan, brood_failure *why) {
         for (size_t steps = 0; s && s->from == BROOD__FROM_SLOT; steps++) {
             if (steps > plan->slot_count)
                 return refuse(why, slot_name(plan->slots[i].slot), "slots refer to each other in a circle");
-            s = find_slot(plan, s->fd);
+            s = brood__plan_find(plan, s->fd);
         }
         if (!s)
             return refuse(why, slot_name(plan->slots[i].slot), "refers to a slot that the child does not have");
@@ -479,6 +472,12 @@ int brood__options_compile(const brood_options *o, brood__form form, const char 
 }
 
 /* --- defaults --- */
+
+size_t brood__input_length(const brood_stdio *io) {
+    if (!io->input)
+        return 0;
+    return io->input_len == BROOD_NUL ? strlen(io->input) : io->input_len;
+}
 
 int brood__options_kill_signal(const brood_options *o) {
     return o->kill_signal ? o->kill_signal : SIGTERM;

@@ -35,6 +35,9 @@ typedef struct brood__compiled {
 int brood__options_compile(const brood_options *options, brood__form form, const char *command, bool keep_env,
                            brood__compiled *ret_compiled, brood_failure *ret_failure);
 
+/* Bytes of a slot's `input`; 0 without one. */
+size_t brood__input_length(const brood_stdio *io);
+
 /* What a stop sends, and when what is due, with the defaults in. */
 int brood__options_kill_signal(const brood_options *options);
 void brood__options_deadlines(const brood_options *options, brood__form form, uint64_t now_us,

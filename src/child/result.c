@@ -173,6 +173,17 @@ static brood_bytes bytes_of(const brood__collected *c) {
     return (brood_bytes){.bytes = c && c->bytes ? c->bytes : "", .len = c ? c->len : 0};
 }
 
+brood_result brood__result_without_memory(const brood_exit *e) {
+    return (brood_result){
+        .exit = *e,
+        .out = {.bytes = ""},
+        .err = {.bytes = ""},
+        .error_name = "ENOMEM",
+        .command = "",
+        .message = "there is no memory to describe this result",
+    };
+}
+
 void brood__result_make(const brood__ending *end, brood_result *ret) {
     brood__collector *c = end->collector;
     memory *m = brood__alloc(sizeof *m);

@@ -18,6 +18,9 @@ typedef struct brood__ending {
     uint64_t timeout_ms, idle_timeout_ms;
 } brood__ending;
 
+/* What is told where there is not even the memory for a result. */
+brood_result brood__result_without_memory(const brood_exit *exit);
+
 /* Never fails: without memory the texts are short, static ones. */
 void brood__result_make(const brood__ending *ending, brood_result *ret_result);
 

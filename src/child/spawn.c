@@ -7,11 +7,10 @@
 #include "base/clock.h"
 #include "base/failure.h"
 #include "base/hooks.h"
+#include "base/sys.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
-#include <string.h>
 
 static int attach_streams(brood_child *c, brood__plan *plan) {
     brood_stream *s = c->streams;
@@ -33,11 +32,8 @@ static int attach_streams(brood_child *c, brood__plan *plan) {
 
 /* It runs, but cannot be watched: it must not run unwatched. SIGKILL is not long in coming, so wait for it here. */
 static void end_unwatched(brood_child *c) {
-    struct pollfd ended = {.fd = c->owned.process.pidfd, .events = POLLIN};
     brood__owned_signal_all(&c->owned, SIGKILL);
-    while (poll(&ended, 1, -1) < 0 && errno == EINTR)
-        ;
-    brood__owned_ended(&c->owned, &c->exit);
+    brood__reap(c->owned.process.pidfd);
     brood__owned_done(&c->owned);
 }
 
@@ -143,7 +139,7 @@ static int start_on_loop(brood_child *c, brood__compiled *compiled, brood_failur
 static size_t count_pipes(const brood__plan *plan) {
     size_t n = 0;
     for (size_t i = 0; i < plan->slot_count; i++)
-        n += plan->slots[i].from == BROOD__FROM_PIPE_IN || plan->slots[i].from == BROOD__FROM_PIPE_OUT;
+        n += brood__plan_slot_is_pipe(&plan->slots[i]);
     return n;
 }
 
@@ -151,15 +147,13 @@ static int init_streams(brood_child *c, const brood__compiled *compiled) {
     for (size_t i = 0; i < compiled->plan.slot_count; i++) {
         const brood__plan_slot *slot = &compiled->plan.slots[i];
         const brood_stdio *io = compiled->ios[i];
-        if (slot->from != BROOD__FROM_PIPE_IN && slot->from != BROOD__FROM_PIPE_OUT)
+        if (!brood__plan_slot_is_pipe(slot))
             continue;
         brood_stream *s = &c->streams[c->stream_count++];
         bool writes = slot->from == BROOD__FROM_PIPE_IN;
         brood__stream_init(s, c->loop, slot->slot, writes, io, c->data, &brood__child_stream_owner, c);
         s->paused = !writes && !io->on_data && !c->collects;
-        int r = io->input ? brood__stream_preload(s, io->input,
-                                                  io->input_len == BROOD_NUL ? strlen(io->input) : io->input_len)
-                          : 0;
+        int r = io->input ? brood__stream_preload(s, io->input, brood__input_length(io)) : 0;
         if (r < 0)
             return r;
     }

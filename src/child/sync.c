@@ -18,7 +18,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <string.h>
 
 #define READ_SIZE 65536
 
@@ -37,7 +36,6 @@ typedef struct run {
     size_t *written; /* of each slot's input */
     char *buffer;
     int kill_signal;
-    bool cut;
 } run;
 
 enum { POLL_PROCESS, POLL_ABORT, POLL_SLOTS };
@@ -56,15 +54,9 @@ static int refuse_callbacks(const brood_options *o, brood_failure *why) {
 
 /* --- stopping --- */
 
-static void send_stop(run *r) {
-    brood__owned_signal_all(&r->owned, r->kill_signal);
-    if (r->kill_signal != SIGKILL)
-        brood__owned_signal_all(&r->owned, SIGCONT); /* a stopped process takes a signal only once it goes on */
-}
-
 static void stop(run *r, brood_reason reason) {
     if (brood__deadlines_stop(&r->deadlines, brood__now_us(), reason))
-        send_stop(r);
+        brood__owned_ask_to_stop(&r->owned, r->kill_signal);
 }
 
 /* --- pipes --- */
@@ -96,7 +88,7 @@ static void read_slot(run *r, size_t i) {
 /* A child that does not read it all is no error. */
 static void write_slot(run *r, size_t i) {
     const brood_stdio *io = r->compiled.ios[i];
-    size_t len = !io->input ? 0 : io->input_len == BROOD_NUL ? strlen(io->input) : io->input_len;
+    size_t len = brood__input_length(io);
     size_t *at = &r->written[i];
     ssize_t n =
         *at < len ? brood__write(r->compiled.plan.slots[i].host_end, (const char *)io->input + *at, len - *at) : 0;
@@ -142,7 +134,7 @@ static void act_on_deadlines(run *r) {
     brood__due due;
     while ((due = brood__deadlines_due(&r->deadlines, brood__now_us())) != BROOD__DUE_NOTHING) {
         if (due == BROOD__DUE_STOP)
-            send_stop(r);
+            brood__owned_ask_to_stop(&r->owned, r->kill_signal);
         else if (due == BROOD__DUE_KILL)
             brood__owned_signal_all(&r->owned, SIGKILL);
         else if (due == BROOD__DUE_CUT)

@@ -58,6 +58,12 @@ int brood__owned_signal_all(brood__owned *o, int signal) {
     return brood__owned_signal(o, signal);
 }
 
+void brood__owned_ask_to_stop(brood__owned *o, int signal) {
+    brood__owned_signal_all(o, signal);
+    if (signal != SIGKILL)
+        brood__owned_signal_all(o, SIGCONT);
+}
+
 bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us) {
     if (o->reach != BROOD_OWN_GROUP || deadlines->killed)
         return true;

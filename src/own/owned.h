@@ -27,6 +27,11 @@ int brood__owned_signal(brood__owned *o, int signal);
 int brood__owned_signal_all(brood__owned *o, int signal);
 
 /*
+ * What a stop sends to all of it: the signal, and SIGCONT, since a stopped process takes a signal only once it goes on.
+ */
+void brood__owned_ask_to_stop(brood__owned *o, int signal);
+
+/*
  * After a stop and the process's own end: whether what else it owned is gone too. If not, the deadlines say when to ask
  * again. What got SIGKILL is not waited for: it may hang in the kernel, and nobody is to hang with it.
  */

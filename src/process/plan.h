@@ -67,4 +67,16 @@ typedef struct brood__plan {
     int nice;
 } brood__plan;
 
+static inline bool brood__plan_slot_is_pipe(const brood__plan_slot *slot) {
+    return slot->from == BROOD__FROM_PIPE_IN || slot->from == BROOD__FROM_PIPE_OUT;
+}
+
+/* The child's slot of that number, or NULL. */
+static inline brood__plan_slot *brood__plan_find(const brood__plan *plan, int number) {
+    for (size_t i = 0; i < plan->slot_count; i++)
+        if (plan->slots[i].slot == number)
+            return &plan->slots[i];
+    return NULL;
+}
+
 #endif

@@ -55,9 +55,9 @@ static int open_file(brood__plan_slot *s, const char *path, int flags) {
 }
 
 /*
- * Whether 0, 1 or 2 is what it is for every program. If the host closed it, it is closed, or has the number of something
- * that was opened since, by the loop or by a start on another thread: that is close-on-exec, and no stdin of anybody's.
- * It must not stay closed in the child, whose first open would become its stdin or stdout.
+ * Whether 0, 1 or 2 is what it is for every program. If the host closed it, it is closed, or has the number of
+ * something that was opened since, by the loop or by a start on another thread: that is close-on-exec, and no stdin of
+ * anybody's. It must not stay closed in the child, whose first open would become its stdin or stdout.
  */
 static bool is_standard_stream(int fd) {
     int flags = fcntl(fd, F_GETFD);
@@ -90,19 +90,12 @@ static int open_slot(brood__plan_slot *s) {
     return -EINVAL;
 }
 
-static brood__plan_slot *find_slot(const brood__plan *plan, int number) {
-    for (size_t i = 0; i < plan->slot_count; i++)
-        if (plan->slots[i].slot == number)
-            return &plan->slots[i];
-    return NULL;
-}
-
 /* Slots that are others' (2>&1). The options were checked: every chain ends. */
 static void follow_slots(brood__plan *plan) {
     for (size_t i = 0; i < plan->slot_count; i++) {
         const brood__plan_slot *s = &plan->slots[i];
         while (s->from == BROOD__FROM_SLOT)
-            s = find_slot(plan, s->fd);
+            s = brood__plan_find(plan, s->fd);
         plan->slots[i].source = s->source;
     }
 }
@@ -112,8 +105,7 @@ static int fail_slot(const brood__plan_slot *s, int code, brood_failure *why) {
     snprintf(subject, sizeof subject, "slot %d", s->slot);
     if (s->from == BROOD__FROM_FILE || s->from == BROOD__FROM_NULL)
         return brood__fail(why, code, BROOD_STEP_OPEN, s->path ? s->path : "/dev/null", NULL);
-    bool pipe = s->from == BROOD__FROM_PIPE_IN || s->from == BROOD__FROM_PIPE_OUT;
-    return brood__fail(why, code, pipe ? BROOD_STEP_PIPE : BROOD_STEP_STDIO, subject, NULL);
+    return brood__fail(why, code, brood__plan_slot_is_pipe(s) ? BROOD_STEP_PIPE : BROOD_STEP_STDIO, subject, NULL);
 }
 
 static int open_slots(brood__plan *plan, brood_failure *why) {
@@ -125,7 +117,7 @@ static int open_slots(brood__plan *plan, brood_failure *why) {
     follow_slots(plan);
     for (size_t i = 0; i < plan->slot_count; i++) {
         brood__plan_slot *s = &plan->slots[i];
-        s->move_first = s->source != s->slot && find_slot(plan, s->source);
+        s->move_first = s->source != s->slot && brood__plan_find(plan, s->source);
     }
     return 0;
 }
@@ -190,13 +182,6 @@ static int clone_with_credentials(brood__launch *l, int *ret_pidfd) {
     return r;
 }
 
-/* Wait for the end of a child that reported a failure, so that no zombie is left. Somebody else may be quicker. */
-static void reap_failed(int pidfd) {
-    siginfo_t info;
-    while (syscall(SYS_waitid, 3 /* P_PIDFD */, pidfd, &info, 4 /* WEXITED */, NULL) < 0 && errno == EINTR)
-        ;
-}
-
 /*
  * Whether memory is shared is learnt on the way: until the first child has shown it, each start brings a pipe for its
  * report as well.
@@ -227,7 +212,7 @@ static int launch(brood__launch *l, brood__process *ret_process) {
         r = brood__pipe(report);
         if (r < 0)
             return r;
-        while (report[1] >= 0 && find_slot(plan, report[1]))
+        while (report[1] >= 0 && brood__plan_find(plan, report[1]))
             report[1] = brood__fd_lift(report[1], report[1] + 1);
         if ((r = report[1]) < 0)
             goto out;
@@ -249,7 +234,7 @@ static int launch(brood__launch *l, brood__process *ret_process) {
         read_report(l, report[0]);
     }
     if (l->report.step) {
-        reap_failed(process.pidfd);
+        brood__reap(process.pidfd);
         brood__close(process.pidfd);
         r = -l->report.error;
         goto out;
