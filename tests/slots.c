@@ -135,12 +135,11 @@ TEST(slot_fd_that_is_closed_is_refused) {
     CHECK_HAS(why.message, "1");
     r = watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .err = {.kind = BROOD_STDIO_FD, .fd = -1}});
     CHECK(r == -EBADF || r == -EINVAL);
-    brood_slot slot = {.slot = 9, .io = {.kind = BROOD_STDIO_INHERIT}}; /* the host has no 9 */
-    close(9);
+    brood_slot slot = {.slot = 987, .io = {.kind = BROOD_STDIO_INHERIT}}; /* the host has no such number */
     CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .slots = &slot, .slot_count = 1}),
              -EBADF);
     CHECK_EQ(why.step, BROOD_STEP_STDIO);
-    CHECK_HAS(why.subject, "9");
+    CHECK_HAS(why.subject, "987");
 }
 
 TEST_TORTURE(slot_file_is_read) {

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -91,6 +92,12 @@ int brood__open(const char *path, int flags) {
 int brood__eventfd(void) {
     TRY("eventfd", EMFILE);
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return fd < 0 ? -errno : brood__fd_lift(fd, 3);
+}
+
+int brood__epoll(void) {
+    TRY("epoll_create1", EMFILE);
+    int fd = epoll_create1(EPOLL_CLOEXEC);
     return fd < 0 ? -errno : brood__fd_lift(fd, 3);
 }
 

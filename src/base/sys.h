@@ -23,6 +23,7 @@ int brood__pipe(int ret_fds[2]);
 /* The descriptor, or a negative errno. */
 int brood__open(const char *path, int flags);
 int brood__eventfd(void);
+int brood__epoll(void);
 /* Move a descriptor to `at_least` or above; takes it: on error it is closed. */
 int brood__fd_lift(int fd, int at_least);
 /* Only on descriptors that brood made: the flag belongs to the open file, which others may share. */

@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/failure.h"
-#include "base/fault.h"
 #include "base/hooks.h"
 #include "process/exit.h"
 
@@ -15,6 +14,7 @@
 #include <signal.h>
 
 static void see_exit(brood_child *c);
+static void tell_orphan(brood_child *c);
 static void finish_if_done(brood_child *c);
 
 void brood__child_become(brood_child *c, brood__child_state state) {
@@ -24,7 +24,7 @@ void brood__child_become(brood_child *c, brood__child_state state) {
 /* --- memory --- */
 
 void brood__child_free_if_unused(brood_child *c) {
-    if (c->state < BROOD__ENDED || c->handles > 0 || c->open_streams > 0 || c->job ||
+    if (c->state < BROOD__ENDED || c->timer_closing || c->open_streams > 0 || c->watch.waiting || c->job ||
         !brood__list_empty(&c->later.node))
         return;
     if (c->active) {
@@ -69,16 +69,24 @@ void brood__child_tell_spawn(brood_child *c) {
     if (!c->spawn_untold)
         return;
     c->spawn_untold = false;
-    brood__list_remove(&c->later.node);
     if (c->on_spawn)
         c->on_spawn(c, c->data);
 }
 
-void brood__child_tell_spawn_later(brood__post *post) {
+void brood__child_tell(brood__post *post) {
     brood_child *c = BROOD__OUTER(post, brood_child, later);
     brood__child_pin(c);
     brood__child_tell_spawn(c);
+    if (c->orphan)
+        tell_orphan(c);
+    else
+        finish_if_done(c);
     brood__child_unpin(c);
+}
+
+void brood__child_tell_later(brood_child *c) {
+    if (brood__list_empty(&c->later.node))
+        brood__loop_later(c->loop, &c->later);
 }
 
 /* --- stopping --- */
@@ -166,10 +174,8 @@ static void stream_end(brood_stream *s, int error) {
 
 static void stream_closed(brood_stream *s) {
     brood_child *c = s->owner_data;
-    brood__child_pin(c);
     c->open_streams--;
-    finish_if_done(c);
-    brood__child_unpin(c);
+    brood__child_tell_later(c);
 }
 
 const brood__stream_owner brood__child_stream_owner = {
@@ -186,7 +192,7 @@ static void cut_output(brood_child *c) {
         if (!brood__stream_is_open(s))
             continue;
         if (!c->cut)
-            c->cut_pid = brood__pipe_holder(s->fd);
+            c->cut_pid = brood__pipe_holder(s->watch.fd);
         c->cut = true;
         if (!s->writes)
             stream_end(s, -ETIMEDOUT);
@@ -199,7 +205,7 @@ static void cut_output(brood_child *c) {
 
 static void timer_closed(uv_handle_t *timer) {
     brood_child *c = timer->data;
-    c->handles--;
+    c->timer_closing = false;
     brood__child_free_if_unused(c);
 }
 
@@ -207,6 +213,7 @@ void brood__child_close_timer(brood_child *c) {
     if (!c->timer_open)
         return;
     c->timer_open = false;
+    c->timer_closing = true;
     uv_close((uv_handle_t *)&c->timer, timer_closed);
 }
 
@@ -287,7 +294,6 @@ void brood__child_update_timer(brood_child *c) {
         uv_timer_init(c->loop->uv, &c->timer);
         c->timer.data = c;
         c->timer_open = true;
-        c->handles++;
         if (c->unreffed)
             uv_unref((uv_handle_t *)&c->timer);
     }
@@ -355,7 +361,7 @@ static bool owned_is_gone(brood_child *c) {
 }
 
 static void finish_if_done(brood_child *c) {
-    if (c->state != BROOD__EXITED || c->open_streams > 0 || c->watch_open || !owned_is_gone(c))
+    if (c->state != BROOD__EXITED || c->open_streams > 0 || !owned_is_gone(c))
         return;
     brood__abort_unlisten(&c->abort_listener);
     brood__child_close_timer(c);
@@ -374,29 +380,10 @@ void brood__child_dispose(brood_child *c) {
 
 /* --- exit --- */
 
-static void watch_closed(uv_handle_t *watch) {
-    brood_child *c = watch->data;
-    brood__loop *loop = c->loop;
-    brood__loop_enter(loop);
-    brood__child_pin(c);
-    c->handles--;
-    c->watch_open = false;
-    finish_if_done(c);
-    brood__child_unpin(c);
-    brood__loop_leave(loop);
-}
-
-void brood__child_close_watch(brood_child *c) {
-    if (c->watch_open && !uv_is_closing((uv_handle_t *)&c->watch))
-        uv_close((uv_handle_t *)&c->watch, watch_closed);
-}
-
-/* All of them, at once where libuv knows nothing of them yet. */
 void brood__child_close_streams(brood_child *c) {
     for (size_t i = 0; i < c->stream_count; i++) {
         brood__stream_close(&c->streams[i], -ECANCELED);
-        if (!c->streams[i].attached)
-            brood__stream_flush_reports(&c->streams[i]);
+        brood__stream_flush_reports(&c->streams[i]);
     }
 }
 
@@ -418,24 +405,19 @@ void brood__child_failed(brood_child *c, const brood_failure *why) {
 
 /* An orphan is not even waited for any more. */
 void brood__child_abandon(brood_child *c) {
-    brood__child_close_watch(c);
+    brood__watch_stop(&c->watch);
     brood__child_dispose(c);
 }
 
 /* on_close of a child that is closed and lives on. Its process is waited for all the same, so that no zombie stays. */
-void brood__child_tell_orphan(brood__post *post) {
-    brood_child *c = BROOD__OUTER(post, brood_child, later);
-    brood__list_remove(&post->node);
+static void tell_orphan(brood_child *c) {
     if (c->orphan_told)
         return;
     c->orphan_told = true;
-    brood__loop_busy(c->loop, -1);
-    brood__child_pin(c);
     if (c->on_close)
         c->on_close(c, &c->exit, c->data);
     if (c->loop->ending)
         brood__child_abandon(c);
-    brood__child_unpin(c);
 }
 
 /* After the exit: nobody reads what we write any more, and what nobody reads of it is not waited for. */
@@ -470,39 +452,21 @@ static void exited(brood_child *c) {
 
 static void see_exit(brood_child *c) {
     brood__child_tell_spawn(c);
-    if (!c->watch_open || uv_is_closing((uv_handle_t *)&c->watch) || !brood__owned_ended(&c->owned, &c->exit))
+    if (!c->watch.waiting || !brood__owned_ended(&c->owned, &c->exit))
         return;
-    brood__child_close_watch(c);
+    brood__watch_stop(&c->watch);
     if (!c->orphan) {
         exited(c);
+        brood__child_tell_later(c);
     } else {
-        brood__child_tell_orphan(&c->later);
+        tell_orphan(c);
         finish(c);
     }
 }
 
-static void watch_ready(uv_poll_t *watch, int status, int events) {
-    brood_child *c = watch->data;
-    brood__loop *loop = c->loop;
-    (void)status, (void)events;
-    brood__loop_enter(loop);
+void brood__child_watch_ready(brood__watch *watch) {
+    brood_child *c = BROOD__OUTER(watch, brood_child, watch);
     brood__child_pin(c);
     see_exit(c);
     brood__child_unpin(c);
-    brood__loop_leave(loop);
-}
-
-int brood__child_watch(brood_child *c) {
-    int r = brood__fault("uv_poll_init", ENOMEM);
-    if (r == 0)
-        r = uv_poll_init(c->loop->uv, &c->watch, c->owned.process.pidfd);
-    if (r < 0)
-        return r;
-    c->watch.data = c;
-    c->watch_open = true;
-    c->handles++;
-    if (c->unreffed)
-        uv_unref((uv_handle_t *)&c->watch);
-    uv_poll_start(&c->watch, UV_READABLE, watch_ready);
-    return 0;
 }

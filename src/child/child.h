@@ -1,5 +1,5 @@
 /*
- * A child of a loop, from inside: one block of memory that holds its streams and all of its libuv handles, one state,
+ * A child of a loop, from inside: one block of memory that holds its streams, its watch and its timer, one state,
  * and a count of what must close before the memory may go.
  */
 #ifndef BROOD_CHILD_CHILD_INTERNAL_H
@@ -51,7 +51,6 @@ struct brood_child {
     bool active;       /* has a place in the loop's `active` */
     bool spawn_untold; /* on_spawn is still to come */
     unsigned pins;     /* callbacks, or an await, that still need the memory */
-    unsigned handles;  /* open libuv handles of ours, streams' not counted */
     unsigned open_streams;
 
     brood__owned owned;
@@ -64,11 +63,11 @@ struct brood_child {
     brood_abort *abort;
     brood__abort_listener abort_listener;
     brood__start_job *job; /* STARTING */
-    brood__post later;     /* on_spawn, or the end of an orphan */
+    brood__post later;     /* what is to be told once the present callback, or call, has returned */
 
-    uv_poll_t watch; /* the pidfd */
+    brood__watch watch; /* the pidfd */
     uv_timer_t timer;
-    bool watch_open, timer_open;
+    bool timer_open, timer_closing;
 
     void (*on_spawn)(brood_child *, void *);
     void (*on_error)(brood_child *, const brood_failure *, void *);
@@ -102,9 +101,11 @@ void brood__child_update_busy(brood_child *c);
 void brood__child_update_timer(brood_child *c);
 void brood__child_close_timer(brood_child *c);
 
-/* on_spawn, if it is still to be told; the second as a post of the loop's. */
+/* on_spawn, if it is still to be told. */
 void brood__child_tell_spawn(brood_child *c);
-void brood__child_tell_spawn_later(brood__post *post);
+/* What is to be told, now or from within uv_run. */
+void brood__child_tell(brood__post *post);
+void brood__child_tell_later(brood_child *c);
 
 void brood__child_signal_all(brood_child *c, int signal);
 /* Stop it for this reason, once, in whatever state it is. */
@@ -118,15 +119,13 @@ int brood__child_fail_cancelled(const brood_child *c, brood_failure *ret_why);
 extern const brood__stream_owner brood__child_stream_owner;
 void brood__child_close_streams(brood_child *c);
 
-/* The pidfd's poll. */
-int brood__child_watch(brood_child *c);
-void brood__child_close_watch(brood_child *c);
+/* The pidfd is ready. */
+void brood__child_watch_ready(brood__watch *watch);
 
 /* There is no process, or there never should have been: tell, from within uv_run, and end. */
 void brood__child_failed(brood_child *c, const brood_failure *why);
 
-/* on_close of a child that is closed and lives on; then it is waited for, or not even that. */
-void brood__child_tell_orphan(brood__post *post);
+/* An orphan is not even waited for any more. */
 void brood__child_abandon(brood_child *c);
 
 /* c->result, if there is memory. */

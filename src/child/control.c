@@ -60,13 +60,11 @@ void brood_child_stop(brood_child *c) {
 
 static void set_ref(brood_child *c, bool ref) {
     c->unreffed = !ref;
-    uv_handle_t *handles[] = {c->watch_open ? (uv_handle_t *)&c->watch : NULL,
-                              c->timer_open ? (uv_handle_t *)&c->timer : NULL};
-    for (size_t i = 0; i < 2; i++)
-        if (handles[i] && ref)
-            uv_ref(handles[i]);
-        else if (handles[i])
-            uv_unref(handles[i]);
+    brood__watch_set_ref(&c->watch, ref);
+    if (c->timer_open && ref)
+        uv_ref((uv_handle_t *)&c->timer);
+    else if (c->timer_open)
+        uv_unref((uv_handle_t *)&c->timer);
     for (size_t i = 0; i < c->stream_count; i++)
         brood__stream_set_ref(&c->streams[i], ref);
     brood__child_update_busy(c);
@@ -91,10 +89,7 @@ static void let_go(brood_child *c) {
     c->orphan = true;
     brood__child_close_timer(c);
     set_ref(c, false);
-    brood__loop_busy(c->loop, 1); /* until on_close is told */
-    c->later.run = brood__child_tell_orphan;
-    brood__list_remove(&c->later.node);
-    brood__loop_later(c->loop, &c->later);
+    brood__child_tell_later(c);
 }
 
 void brood_child_close(brood_child *c) {

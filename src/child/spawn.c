@@ -19,11 +19,13 @@ static int attach_streams(brood_child *c, brood__plan *plan) {
         if (slot->host_end < 0)
             continue;
         if (!s->closed) {
-            int r = brood__stream_attach(s, slot->host_end);
-            if (r < 0)
-                return r;
-            slot->host_end = -1;
             c->open_streams++;
+            int r = brood__stream_attach(s, slot->host_end);
+            if (r < 0) {
+                c->open_streams--;
+                return r;
+            }
+            slot->host_end = -1;
         }
         s++;
     }
@@ -42,13 +44,12 @@ static int take_process(brood_child *c, brood__plan *plan, const brood__process 
     c->owned.process = *process;
     c->exit.pid = process->pid;
     c->started_us = process->started_us;
-    int r = brood__child_watch(c);
-    if (r == 0 && !c->cancelled) {
+    c->watch.fd = process->pidfd;
+    int r = brood__watch_start(&c->watch);
+    if (r == 0 && !c->cancelled)
         r = attach_streams(c, plan);
-        if (r < 0)
-            brood__child_close_watch(c);
-    }
     if (r < 0) {
+        brood__watch_stop(&c->watch);
         for (size_t i = 0; i < c->stream_count; i++)
             brood__stream_close(&c->streams[i], r);
         end_unwatched(c);
@@ -131,7 +132,7 @@ static int start_on_loop(brood_child *c, brood__compiled *compiled, brood_failur
     if (r < 0)
         return r;
     if (c->on_spawn)
-        brood__loop_later(c->loop, &c->later);
+        brood__child_tell_later(c);
     brood__child_update_timer(c);
     return 0;
 }
@@ -162,6 +163,7 @@ static int init_streams(brood_child *c, const brood__compiled *compiled) {
 
 static void init_child(brood_child *c, const brood_options *o, brood__form form, const brood__compiled *compiled) {
     c->asked_us = brood__now_us();
+    c->watch = (brood__watch){.loop = c->loop, .ready = brood__child_watch_ready, .fd = -1, .events = EPOLLIN};
     c->owned = (brood__owned){.process = BROOD__PROCESS_NONE, .reach = compiled->reach};
     c->let_live = compiled->reach == BROOD_OWN_NONE;
     c->exit.code = -1;
@@ -176,7 +178,7 @@ static void init_child(brood_child *c, const brood_options *o, brood__form form,
     c->spawn_untold = o->on_spawn != NULL;
     c->collects = form == BROOD__EXEC;
     brood__collector_init(&c->collector, o->max_buffer);
-    c->later.run = brood__child_tell_spawn_later;
+    c->later.run = brood__child_tell;
     brood__list_init(&c->later.node);
     brood__list_init(&c->abort_listener.node);
     c->abort_listener.pulled = brood__child_aborted;
@@ -189,6 +191,7 @@ static void forget(brood_child *c) {
     for (size_t i = 0; i < c->stream_count; i++)
         brood__stream_silence(&c->streams[i]);
     brood__child_close_streams(c);
+    brood__list_remove(&c->later.node);
     brood__child_dispose(c);
     brood__child_free_if_unused(c);
 }

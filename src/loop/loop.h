@@ -1,8 +1,8 @@
 /*
- * What brood keeps for each libuv loop that it is used on: a mailbox for other threads, the read buffer that all its
- * streams share, and the list of all that lives there. It comes with the first object and goes with the last. Its one
- * handle, the mailbox, is open only while something is going on: a child that has ended, and that the user still holds,
- * is memory and nothing more, so that its close needs no further turn of the loop.
+ * What brood keeps for each libuv loop that it is used on: a gate through which libuv calls brood, the read buffer that
+ * all its streams share, and the list of all that lives there. It comes with the first object and goes with the last.
+ * The gate is open only while something is going on: a child that has ended, and that the user still holds, is memory
+ * and nothing more, so that its close needs no further turn of the loop.
  */
 #ifndef BROOD_LOOP_LOOP_H
 #define BROOD_LOOP_LOOP_H
@@ -21,7 +21,7 @@ typedef struct brood__loop_part {
     brood__list node;
     const char *start;
     size_t size;
-    void (*end)(struct brood__loop_part *); /* NULL: goes by itself, with the others */
+    void (*end)(struct brood__loop_part *); /* the loop is being ended */
 } brood__loop_part;
 
 /* Something to run on the loop's thread. Lives in what it is about. */
@@ -33,17 +33,21 @@ typedef struct brood__post {
 typedef struct brood__loop {
     brood__list node; /* in the registry */
     uv_loop_t *uv;
-    unsigned holds;  /* objects that live here */
-    unsigned active; /* those of them that have handles open, or posts under way */
-    unsigned busy;   /* starts under way that keep the loop alive */
-    unsigned depth;  /* callbacks of brood that are running */
+    unsigned holds;   /* objects that live here */
+    unsigned active;  /* those of them that are watching, or have handles open or posts under way */
+    unsigned busy;    /* starts and posts under way that keep the loop alive */
+    unsigned watched; /* watches that keep the loop alive */
+    unsigned depth;   /* callbacks of brood that are running */
     brood__list parts;
-    brood__list watches;            /* own/abort.c's */
-    struct brood__mailbox *mailbox; /* NULL: closed */
-    unsigned closing;               /* mailboxes that are not closed yet */
-    pthread_mutex_t lock;           /* of posted */
+    brood__list abort_watches;        /* own/abort.c's */
+    struct brood__gate *gate;         /* NULL: closed */
+    int epoll;                        /* of watch.c, while the gate is open */
+    struct brood__watch_batch *batch; /* that watch.c works at */
+    unsigned closing;                 /* handles of gates that are not closed yet */
+    pthread_mutex_t lock;             /* of posted */
     brood__list posted;
     brood__list later;
+    bool later_due; /* whoever runs `later` is under way */
     bool ending;
     void (*on_closed)(uv_loop_t *loop, void *data);
     void *on_closed_data;
@@ -57,27 +61,30 @@ typedef struct brood__loop {
 int brood__loop_get(uv_loop_t *uv, brood__loop **ret_loop);
 brood__loop *brood__loop_hold(brood__loop *loop);
 void brood__loop_release(brood__loop *loop);
+void brood__loop_free_if_unused(brood__loop *loop);
 
 void brood__loop_add_part(brood__loop *loop, brood__loop_part *part, const void *start, size_t size,
                           void (*end)(brood__loop_part *));
 
-/* Something is going on here, and needs the mailbox. Each success is paired with a rest. */
+/* Something is going on here, and needs the gate. Each success is paired with a rest. */
 int brood__loop_activate(brood__loop *loop);
 void brood__loop_rest(brood__loop *loop);
 
-/* Run `post` on the loop's thread: from any thread, or from the loop's own, later. */
+/* Run `post` on the loop's thread, from within uv_run. From any thread; what waits for it keeps the loop alive. */
 void brood__loop_post(brood__loop *loop, brood__post *post);
+/* The same from the loop's own thread, once whatever calls this has returned. Keeps the loop alive until then. */
 void brood__loop_later(brood__loop *loop, brood__post *post);
 
-/* Keep the loop alive although no handle does. */
-void brood__loop_busy(brood__loop *loop, int change);
+/* Whether a libuv handle is one of the gate's. */
+bool brood__gate_has(const brood__loop *loop, const void *handle);
 
-/* Around whatever libuv calls. */
-static inline void brood__loop_enter(brood__loop *loop) {
-    loop->depth++;
-}
-static inline void brood__loop_leave(brood__loop *loop) {
-    loop->depth--;
-}
+/* Keep the loop alive although no watch does. */
+void brood__loop_busy(brood__loop *loop, int change);
+/* For watch.c. */
+void brood__loop_count_watched(brood__loop *loop, int change);
+
+/* Around whatever libuv calls. At the end those have their turn that were put off until later. */
+void brood__loop_enter(brood__loop *loop);
+void brood__loop_leave(brood__loop *loop);
 
 #endif

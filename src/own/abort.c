@@ -6,11 +6,11 @@
 
 #include "base/memory.h"
 #include "base/sys.h"
+#include "loop/watch.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <unistd.h>
-#include <uv.h>
 
 struct brood_abort {
     atomic_int holds;
@@ -66,78 +66,62 @@ int brood__abort_fd(const brood_abort *a) {
 /* --- on a loop --- */
 
 struct brood__abort_watch {
-    brood__loop_part part;
-    brood__list node; /* in loop->watches */
+    brood__watch watch;
+    brood__list node; /* in loop->abort_watches */
     brood_abort *abort;
-    brood__loop *loop;
-    uv_poll_t poll;
     brood__list listeners;
-    bool closing;
+    bool calling;
 };
 
-static void watch_closed(uv_handle_t *handle) {
-    struct brood__abort_watch *w = handle->data;
-    brood__loop *loop = w->loop;
-    brood__list_remove(&w->part.node);
+static void watch_close(struct brood__abort_watch *w) {
+    brood__loop *loop = w->watch.loop;
+    brood__watch_stop(&w->watch);
+    brood__list_remove(&w->node);
     brood_abort_free(w->abort);
     brood__free(w);
     brood__loop_rest(loop);
     brood__loop_release(loop);
 }
 
-static void watch_close(struct brood__abort_watch *w) {
-    if (w->closing)
-        return;
-    w->closing = true;
-    brood__list_remove(&w->node); /* whoever comes now gets a new one */
-    uv_close((uv_handle_t *)&w->poll, watch_closed);
-}
-
 /* A listener may remove itself or others: take them one by one from the front. */
-static void watch_pulled(uv_poll_t *poll, int status, int events) {
-    (void)status, (void)events;
-    struct brood__abort_watch *w = poll->data;
-    brood__loop_enter(w->loop);
-    while (!w->closing && !brood__list_empty(&w->listeners)) {
+static void watch_pulled(brood__watch *watch) {
+    struct brood__abort_watch *w = BROOD__OUTER(watch, struct brood__abort_watch, watch);
+    w->calling = true;
+    while (!brood__list_empty(&w->listeners)) {
         brood__abort_listener *l = BROOD__OUTER(w->listeners.next, brood__abort_listener, node);
         void (*pulled)(brood__abort_listener *) = l->pulled;
         brood__abort_unlisten(l);
         pulled(l);
     }
-    brood__loop_leave(w->loop);
+    watch_close(w);
 }
 
 static int watch_open(brood__loop *loop, brood_abort *abort, struct brood__abort_watch **ret_watch) {
     struct brood__abort_watch *w = brood__alloc(sizeof *w);
     if (!w)
         return -ENOMEM;
+    w->watch = (brood__watch){.loop = loop, .ready = watch_pulled, .fd = abort->fd, .events = EPOLLIN};
+    w->watch.unreffed = true; /* children keep a loop alive, the switch does not */
     int r = brood__loop_activate(loop);
+    if (r == 0) {
+        r = brood__watch_start(&w->watch);
+        if (r < 0)
+            brood__loop_rest(loop);
+    }
     if (r < 0) {
         brood__free(w);
         return r;
     }
-    r = brood__fault("uv_poll_init", ENOMEM);
-    if (r == 0)
-        r = uv_poll_init(loop->uv, &w->poll, abort->fd);
-    if (r < 0) {
-        brood__loop_rest(loop);
-        brood__free(w);
-        return r;
-    }
-    w->poll.data = w;
-    w->loop = brood__loop_hold(loop);
+    brood__loop_hold(loop);
     w->abort = brood__abort_hold(abort);
     brood__list_init(&w->listeners);
-    brood__loop_add_part(loop, &w->part, w, sizeof *w, NULL);
-    brood__list_append(&loop->watches, &w->node);
-    uv_poll_start(&w->poll, UV_READABLE, watch_pulled);
-    uv_unref((uv_handle_t *)&w->poll); /* children keep a loop alive, the switch does not */
+    brood__list_append(&loop->abort_watches, &w->node);
     *ret_watch = w;
     return 0;
 }
 
 static struct brood__abort_watch *watch_find(brood__loop *loop, const brood_abort *abort) {
-    for (brood__list *n = loop->watches.next; n != &loop->watches; n = n->next) {
+    for (brood__list *n = loop->abort_watches.next; n != &loop->abort_watches; n = n->next) {
         struct brood__abort_watch *w = BROOD__OUTER(n, struct brood__abort_watch, node);
         if (w->abort == abort)
             return w;
@@ -163,6 +147,6 @@ void brood__abort_unlisten(brood__abort_listener *listener) {
         return;
     listener->watch = NULL;
     brood__list_remove(&listener->node);
-    if (brood__list_empty(&w->listeners))
+    if (brood__list_empty(&w->listeners) && !w->calling)
         watch_close(w);
 }

@@ -1,5 +1,5 @@
 /*
- * Streams: pipes driven by uv_poll and our own reads and writes. All reading streams of a loop share its one buffer, so
+ * Streams: pipes driven by a watch and our own reads and writes. All reading streams of a loop share its one buffer, so
  * memory does not grow with the number of children. Hard are the ends: a stream can be destroyed in any of its own
  * callbacks, and a descriptor must leave the poll set before it is closed, since the child has a duplicate.
  */
@@ -24,11 +24,13 @@ typedef struct chunk {
     char bytes[];
 } chunk;
 
+static void ready(brood__watch *watch);
+static void report(brood__post *post);
+
 void brood__stream_init(brood_stream *s, brood__loop *loop, int slot, bool writes, const brood_stdio *io, void *data,
                         const brood__stream_owner *owner, void *owner_data) {
-    s->loop = loop;
+    s->watch = (brood__watch){.loop = loop, .ready = ready, .fd = -1, .events = writes ? EPOLLOUT : EPOLLIN};
     s->slot = slot;
-    s->fd = -1;
     s->writes = writes;
     s->owner = owner;
     s->owner_data = owner_data;
@@ -40,52 +42,10 @@ void brood__stream_init(brood_stream *s, brood__loop *loop, int slot, bool write
     brood__list_init(&s->chunks);
     brood__list_init(&s->finished);
     brood__list_init(&s->report.node);
+    s->report.run = report;
 }
 
-/* --- what is polled for --- */
-
-static void ready(uv_poll_t *poll, int status, int events);
-
-static void update_poll(brood_stream *s) {
-    if (!brood__stream_is_open(s))
-        return;
-    bool wanted = s->writes ? !brood__list_empty(&s->chunks) : !s->paused;
-    if (wanted && !s->polling)
-        uv_poll_start(&s->poll, s->writes ? UV_WRITABLE : UV_READABLE, ready);
-    else if (!wanted && s->polling)
-        uv_poll_stop(&s->poll);
-    s->polling = wanted;
-}
-
-int brood__stream_attach(brood_stream *s, int fd) {
-    int r = brood__fault("uv_poll_init", ENOMEM);
-    if (r == 0)
-        r = uv_poll_init(s->loop->uv, &s->poll, fd);
-    if (r < 0)
-        return r;
-    s->poll.data = s;
-    s->fd = fd;
-    s->attached = true;
-    if (s->unreffed)
-        uv_unref((uv_handle_t *)&s->poll);
-    if (s->ending && brood__list_empty(&s->chunks))
-        brood__stream_close(s, 0);
-    else
-        update_poll(s);
-    return 0;
-}
-
-void brood__stream_set_ref(brood_stream *s, bool ref) {
-    s->unreffed = !ref;
-    if (!brood__stream_is_open(s))
-        return;
-    if (ref)
-        uv_ref((uv_handle_t *)&s->poll);
-    else
-        uv_unref((uv_handle_t *)&s->poll);
-}
-
-/* --- closing --- */
+/* --- reports and closing --- */
 
 void brood__stream_flush_reports(brood_stream *s) {
     brood__list_remove(&s->report.node);
@@ -98,43 +58,27 @@ void brood__stream_flush_reports(brood_stream *s) {
     }
 }
 
-static void report_later(brood__post *post) {
-    brood__stream_flush_reports(BROOD__OUTER(post, brood_stream, report));
-}
-
 static void report_soon(brood_stream *s) {
-    if (!brood__list_empty(&s->report.node))
-        return;
-    s->report.run = report_later;
-    brood__loop_later(s->loop, &s->report);
-}
-
-static void closed(uv_handle_t *poll) {
-    brood_stream *s = poll->data;
-    brood__loop *loop = s->loop;
-    brood__loop_enter(loop);
-    s->attached = false;
-    brood__stream_flush_reports(s);
-    s->owner->on_closed(s);
-    brood__loop_leave(loop);
+    if (brood__list_empty(&s->report.node))
+        brood__loop_later(s->watch.loop, &s->report);
 }
 
 void brood__stream_close(brood_stream *s, int error) {
     if (s->closed)
         return;
     s->closed = true;
-    s->polling = false;
     for (brood__list *n = s->chunks.next; n != &s->chunks; n = n->next)
         BROOD__OUTER(n, chunk, node)->error = error;
     brood__list_take(&s->finished, &s->chunks);
     s->queued = 0;
-    if (s->attached) {
-        uv_close((uv_handle_t *)&s->poll, closed); /* takes it out of epoll at once */
-        brood__close(s->fd);
-        s->fd = -1;
-    } else if (!brood__list_empty(&s->finished)) {
+    if (!brood__list_empty(&s->finished))
         report_soon(s);
-    }
+    if (s->watch.fd < 0)
+        return;
+    brood__watch_stop(&s->watch);
+    brood__close(s->watch.fd);
+    s->watch.fd = -1;
+    s->owner->on_closed(s);
 }
 
 void brood__stream_silence(brood_stream *s) {
@@ -151,12 +95,25 @@ void brood_stream_destroy(brood_stream *s) {
     brood__stream_close(s, -ECANCELED);
 }
 
+/* --- what is waited for --- */
+
+static bool wants(const brood_stream *s) {
+    return brood__stream_is_open(s) && (s->writes ? !brood__list_empty(&s->chunks) : !s->paused);
+}
+
+static void update_watch(brood_stream *s) {
+    if (!wants(s))
+        brood__watch_stop(&s->watch);
+    else if ((s->error = brood__watch_start(&s->watch)) < 0)
+        report_soon(s);
+}
+
 /* --- reading --- */
 
 static void read_some(brood_stream *s) {
-    char *buffer = s->loop->read_buffer;
+    char *buffer = s->watch.loop->read_buffer;
     for (int i = 0; i < READS_PER_TURN && !s->closed && !s->paused; i++) {
-        ssize_t n = brood__read(s->fd, buffer, BROOD__READ_BUFFER_SIZE);
+        ssize_t n = brood__read(s->watch.fd, buffer, BROOD__READ_BUFFER_SIZE);
         if (n == -EAGAIN)
             return;
         if (n <= 0) {
@@ -178,13 +135,13 @@ void brood__stream_read_now(brood_stream *s) {
 void brood_stream_pause(brood_stream *s) {
     s->paused = true;
     if (!s->writes)
-        update_poll(s);
+        update_watch(s);
 }
 
 void brood_stream_resume(brood_stream *s) {
     s->paused = false;
     if (!s->writes)
-        update_poll(s);
+        update_watch(s);
 }
 
 int brood_stream_read(brood_stream *s, brood_on_data on_data, brood_on_end on_end, void *data) {
@@ -212,6 +169,29 @@ static chunk *new_chunk(const void *bytes, size_t len, brood_on_written on_writt
     return c;
 }
 
+/* As much as the pipe takes. */
+static void write_some(brood_stream *s) {
+    while (!brood__list_empty(&s->chunks)) {
+        chunk *c = BROOD__OUTER(s->chunks.next, chunk, node);
+        ssize_t n = brood__write(s->watch.fd, c->bytes + c->at, c->len - c->at);
+        if (n == -EAGAIN)
+            return;
+        if (n < 0) {
+            brood__stream_close(s, (int)n);
+            return;
+        }
+        c->at += (size_t)n;
+        s->queued -= (size_t)n;
+        if (c->at < c->len)
+            return;
+        brood__list_remove(&c->node);
+        if (c->on_written)
+            brood__list_append(&s->finished, &c->node);
+        else
+            brood__free(c);
+    }
+}
+
 static void after_writing(brood_stream *s) {
     if (s->ending && brood__list_empty(&s->chunks)) {
         brood__stream_close(s, 0);
@@ -222,38 +202,14 @@ static void after_writing(brood_stream *s) {
     }
 }
 
-static void write_some(brood_stream *s) {
-    while (!brood__list_empty(&s->chunks)) {
-        chunk *c = BROOD__OUTER(s->chunks.next, chunk, node);
-        ssize_t n = brood__write(s->fd, c->bytes + c->at, c->len - c->at);
-        if (n == -EAGAIN)
-            break;
-        if (n < 0) {
-            brood__stream_close(s, (int)n);
-            return;
-        }
-        c->at += (size_t)n;
-        s->queued -= (size_t)n;
-        if (c->at < c->len)
-            break;
-        brood__list_remove(&c->node);
-        brood__list_append(&s->finished, &c->node);
-    }
-    brood__stream_flush_reports(s);
-    if (s->closed)
-        return;
-    after_writing(s);
-    update_poll(s);
-}
-
 int brood_stream_write(brood_stream *s, const void *bytes, size_t len, brood_on_written on_written, void *data) {
     if (!s->writes || s->closed || s->ending)
         return -EBADF;
     if (len == BROOD_NUL)
         len = strlen(bytes);
     size_t at = 0;
-    if (s->attached && brood__list_empty(&s->chunks) && len > 0) {
-        ssize_t n = brood__write(s->fd, bytes, len);
+    if (brood__stream_is_open(s) && brood__list_empty(&s->chunks) && len > 0) {
+        ssize_t n = brood__write(s->watch.fd, bytes, len);
         if (n < 0 && n != -EAGAIN) {
             brood__stream_close(s, (int)n);
             return (int)n;
@@ -275,7 +231,7 @@ int brood_stream_write(brood_stream *s, const void *bytes, size_t len, brood_on_
     }
     brood__list_append(&s->chunks, &c->node);
     s->queued += c->len;
-    update_poll(s);
+    update_watch(s);
     s->above = s->above || s->queued > s->high_water;
     return s->queued > s->high_water;
 }
@@ -296,7 +252,7 @@ int brood_stream_end(brood_stream *s) {
     if (!s->writes || s->closed || s->ending)
         return -EBADF;
     s->ending = true;
-    if (s->attached && brood__list_empty(&s->chunks))
+    if (brood__stream_is_open(s) && brood__list_empty(&s->chunks))
         brood__stream_close(s, 0);
     return 0;
 }
@@ -309,20 +265,49 @@ int brood_stream_slot(const brood_stream *s) {
     return s->slot;
 }
 
-/*
- * A status below 0 means that the other end is gone: the read or write will say how. libuv has stopped the poll then.
- */
-static void ready(uv_poll_t *poll, int status, int events) {
-    brood_stream *s = poll->data;
-    (void)events;
-    brood__loop *loop = s->loop;
-    brood__loop_enter(loop);
-    if (status < 0)
-        s->polling = false;
+/* --- what the loop tells --- */
+
+static void ready(brood__watch *watch) {
+    brood_stream *s = BROOD__OUTER(watch, brood_stream, watch);
+    if (!s->writes) {
+        read_some(s);
+        return;
+    }
+    write_some(s);
+    brood__stream_flush_reports(s);
+    if (!s->closed)
+        after_writing(s);
+    update_watch(s);
+}
+
+static void report(brood__post *post) {
+    brood_stream *s = BROOD__OUTER(post, brood_stream, report);
+    brood__stream_flush_reports(s);
+    if (s->closed)
+        return;
+    if (s->error) {
+        if (!s->writes)
+            s->owner->on_end(s, s->error);
+        brood__stream_close(s, s->error);
+    } else if (brood__stream_is_open(s)) {
+        after_writing(s);
+    }
+}
+
+int brood__stream_attach(brood_stream *s, int fd) {
+    s->watch.fd = fd;
     if (s->writes)
         write_some(s);
-    else
-        read_some(s);
-    update_poll(s);
-    brood__loop_leave(loop);
+    if (s->above || !brood__list_empty(&s->finished))
+        report_soon(s);
+    if (s->ending && brood__list_empty(&s->chunks))
+        brood__stream_close(s, 0);
+    int r = wants(s) ? brood__watch_start(&s->watch) : 0;
+    if (r < 0)
+        s->watch.fd = -1;
+    return r;
+}
+
+void brood__stream_set_ref(brood_stream *s, bool ref) {
+    brood__watch_set_ref(&s->watch, ref);
 }

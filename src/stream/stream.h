@@ -6,32 +6,29 @@
 #define BROOD_STREAM_STREAM_INTERNAL_H
 
 #include "base/list.h"
-#include "loop/loop.h"
+#include "loop/watch.h"
 
 #include <brood/stream.h>
 
-/* What the owner of a stream is told. All from within uv_run. */
+/* What the owner of a stream is told. */
 typedef struct brood__stream_owner {
     /* Bytes came, before the user's on_data, which the owner calls. */
     void (*on_data)(brood_stream *stream, const char *bytes, size_t len);
     /* End-of-file (0) or a read error; the stream closes after it. */
     void (*on_end)(brood_stream *stream, int error);
-    /* The stream is closed: nothing comes any more. */
+    /* It had a pipe, which is closed: no more data. Within whatever closed it; reports of writes may follow. */
     void (*on_closed)(brood_stream *stream);
 } brood__stream_owner;
 
 struct brood_stream {
-    uv_poll_t poll;
-    brood__loop *loop;
+    brood__watch watch; /* and the descriptor */
     const brood__stream_owner *owner;
     void *owner_data;
-    int fd; /* -1: not yet, or no more */
     int slot;
-    bool writes;           /* the child reads */
-    bool attached, closed; /* `poll` is open; closed for good */
+    bool writes; /* the child reads */
+    bool closed; /* for good */
     bool paused;
-    bool unreffed;
-    bool polling;
+    int error; /* it cannot be waited for: its end, once that is reported */
     /* reading */
     brood_on_data on_data;
     brood_on_end on_end;
@@ -53,13 +50,10 @@ void brood__stream_init(brood_stream *s, brood__loop *loop, int slot, bool write
 /* Bytes and then end-of-file. Only before anything was written. */
 int brood__stream_preload(brood_stream *s, const void *bytes, size_t len);
 
-/* Give it its pipe, a non-blocking descriptor. Takes `fd` on success. */
+/* Give it its pipe, a non-blocking descriptor. Takes `fd` on success, when it may even have been closed again. */
 int brood__stream_attach(brood_stream *s, int fd);
 
-/*
- * Close it, from whatever state. Queued writes are reported with `error`; on_closed comes later if it was attached,
- * else not at all.
- */
+/* Close it, from whatever state. What is queued will be reported with `error`. */
 void brood__stream_close(brood_stream *s, int error);
 
 /* Read what is there now, without waiting to be told that there is something. */
@@ -74,7 +68,7 @@ void brood__stream_flush_reports(brood_stream *s);
 void brood__stream_set_ref(brood_stream *s, bool ref);
 
 static inline bool brood__stream_is_open(const brood_stream *s) {
-    return s->attached && !s->closed;
+    return s->watch.fd >= 0;
 }
 
 #endif

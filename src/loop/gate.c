@@ -1,0 +1,198 @@
+/*
+ * The gate: the two handles by which libuv calls brood, and what is put off until it does. One handle is for posts from
+ * other threads, one for the epoll set that all watched descriptors are in.
+ */
+#include "loop/loop.h"
+
+#include "base/fault.h"
+#include "base/memory.h"
+#include "base/sys.h"
+#include "loop/watch.h"
+
+/* An allocation of its own, since a new gate may be opened while the last is still closing. */
+typedef struct brood__gate {
+    uv_async_t mail;
+    uv_poll_t watches;
+    brood__loop *loop;
+    int open_handles;
+} brood__gate;
+
+static void wake(brood__loop *loop) {
+    uv_async_send(&loop->gate->mail);
+}
+
+static void run_all(brood__list *posts) {
+    while (!brood__list_empty(posts)) {
+        brood__post *post = BROOD__OUTER(posts->next, brood__post, node);
+        brood__list_remove(&post->node);
+        post->run(post);
+    }
+}
+
+/* --- later --- */
+
+static void run_later(brood__loop *loop) {
+    if (!loop->later_due)
+        return;
+    brood__list now;
+    brood__list_init(&now);
+    brood__list_take(&now, &loop->later);
+    loop->later_due = false;
+    brood__loop_busy(loop, -1);
+    run_all(&now);
+}
+
+void brood__loop_enter(brood__loop *loop) {
+    loop->depth++;
+}
+
+/* Once only: what is put off meanwhile must not keep others from their turn. */
+void brood__loop_leave(brood__loop *loop) {
+    run_later(loop);
+    loop->depth--;
+    if (loop->later_due)
+        wake(loop);
+}
+
+void brood__loop_later(brood__loop *loop, brood__post *post) {
+    brood__list_append(&loop->later, &post->node);
+    if (loop->later_due)
+        return;
+    loop->later_due = true;
+    brood__loop_busy(loop, 1);
+    if (loop->depth == 0)
+        wake(loop);
+}
+
+/* --- its handles --- */
+
+static void mail_came(uv_async_t *mail) {
+    brood__loop *loop = ((brood__gate *)mail->data)->loop;
+    brood__list now;
+    brood__list_init(&now);
+    pthread_mutex_lock(&loop->lock);
+    brood__list_take(&now, &loop->posted);
+    pthread_mutex_unlock(&loop->lock);
+    brood__loop_enter(loop);
+    run_all(&now);
+    brood__loop_leave(loop);
+}
+
+static void watches_ready(uv_poll_t *watches, int status, int events) {
+    brood__loop *loop = ((brood__gate *)watches->data)->loop;
+    (void)status, (void)events;
+    brood__loop_enter(loop);
+    brood__watch_dispatch(loop);
+    brood__loop_leave(loop);
+}
+
+static void handle_closed(uv_handle_t *handle) {
+    brood__gate *gate = handle->data;
+    brood__loop *loop = gate->loop;
+    if (--gate->open_handles == 0)
+        brood__free(gate);
+    loop->closing--;
+    brood__loop_free_if_unused(loop);
+}
+
+static void close_handle(brood__gate *gate, uv_handle_t *handle) {
+    gate->loop->closing++;
+    uv_close(handle, handle_closed);
+}
+
+static int init_mail(brood__gate *gate) {
+    int r = brood__fault("uv_async_init", EMFILE);
+    if (r == 0)
+        r = uv_async_init(gate->loop->uv, &gate->mail, mail_came);
+    if (r < 0)
+        return r;
+    gate->open_handles++;
+    gate->mail.data = gate;
+    uv_unref((uv_handle_t *)&gate->mail);
+    return 0;
+}
+
+static int init_watches(brood__gate *gate, int epoll) {
+    int r = brood__fault("uv_poll_init", ENOMEM);
+    if (r == 0)
+        r = uv_poll_init(gate->loop->uv, &gate->watches, epoll);
+    if (r < 0)
+        return r;
+    gate->open_handles++;
+    gate->watches.data = gate;
+    uv_unref((uv_handle_t *)&gate->watches);
+    uv_poll_start(&gate->watches, UV_READABLE, watches_ready);
+    return 0;
+}
+
+static int open_gate(brood__loop *loop) {
+    brood__gate *gate = brood__alloc(sizeof *gate);
+    if (!gate)
+        return -ENOMEM;
+    gate->loop = loop;
+    int epoll = brood__epoll();
+    int r = epoll < 0 ? epoll : init_mail(gate);
+    if (r == 0)
+        r = init_watches(gate, epoll);
+    if (r == 0) {
+        loop->gate = gate;
+        loop->epoll = epoll;
+        return 0;
+    }
+    if (gate->open_handles)
+        close_handle(gate, (uv_handle_t *)&gate->mail);
+    else
+        brood__free(gate);
+    brood__close(epoll);
+    return r;
+}
+
+static void close_gate(brood__loop *loop) {
+    brood__gate *gate = loop->gate;
+    loop->gate = NULL;
+    loop->busy = 0;
+    loop->later_due = false;
+    close_handle(gate, (uv_handle_t *)&gate->mail);
+    close_handle(gate, (uv_handle_t *)&gate->watches); /* out of libuv's set at once */
+    brood__close(loop->epoll);
+}
+
+bool brood__gate_has(const brood__loop *loop, const void *handle) {
+    return loop->gate && (handle == &loop->gate->mail || handle == &loop->gate->watches);
+}
+
+int brood__loop_activate(brood__loop *loop) {
+    int r = loop->gate ? 0 : open_gate(loop);
+    if (r == 0)
+        loop->active++;
+    return r;
+}
+
+void brood__loop_rest(brood__loop *loop) {
+    if (--loop->active == 0)
+        close_gate(loop);
+}
+
+void brood__loop_post(brood__loop *loop, brood__post *post) {
+    pthread_mutex_lock(&loop->lock);
+    brood__list_append(&loop->posted, &post->node);
+    wake(loop); /* under the lock: once it is free, the loop may take the post, and rest */
+    pthread_mutex_unlock(&loop->lock);
+}
+
+static void set_ref(uv_handle_t *handle, bool ref) {
+    if (ref)
+        uv_ref(handle);
+    else
+        uv_unref(handle);
+}
+
+void brood__loop_busy(brood__loop *loop, int change) {
+    loop->busy += (unsigned)change;
+    set_ref((uv_handle_t *)&loop->gate->mail, loop->busy > 0);
+}
+
+void brood__loop_count_watched(brood__loop *loop, int change) {
+    loop->watched += (unsigned)change;
+    set_ref((uv_handle_t *)&loop->gate->watches, loop->watched > 0);
+}

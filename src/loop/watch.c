@@ -1,0 +1,69 @@
+/*
+ * The epoll set. What epoll has told is worked off one by one, and meanwhile any callback may stop any watch, whose
+ * memory may then be gone: so the batch at hand is known to the loop, and forgets whoever stops.
+ */
+#include "loop/watch.h"
+
+#include "base/fault.h"
+
+#include <errno.h>
+
+#define BATCH 64 /* then libuv's other handles have a turn; the set stays ready */
+
+struct brood__watch_batch {
+    struct epoll_event events[BATCH];
+    int at, count;
+};
+
+static void count_refs(brood__loop *loop, const brood__watch *w, int change) {
+    if (!w->unreffed)
+        brood__loop_count_watched(loop, change);
+}
+
+int brood__watch_start(brood__watch *w) {
+    if (w->waiting)
+        return 0;
+    struct epoll_event event = {.events = w->events, .data.ptr = w};
+    int r = brood__fault("epoll_ctl", ENOMEM);
+    if (r == 0 && epoll_ctl(w->loop->epoll, EPOLL_CTL_ADD, w->fd, &event) < 0)
+        r = -errno;
+    if (r < 0)
+        return r;
+    w->waiting = true;
+    count_refs(w->loop, w, 1);
+    return 0;
+}
+
+void brood__watch_stop(brood__watch *w) {
+    if (!w->waiting)
+        return;
+    epoll_ctl(w->loop->epoll, EPOLL_CTL_DEL, w->fd, NULL); /* its close would not do: a forked host has a duplicate */
+    w->waiting = false;
+    count_refs(w->loop, w, -1);
+    struct brood__watch_batch *batch = w->loop->batch;
+    for (int i = batch ? batch->at : 0; batch && i < batch->count; i++)
+        if (batch->events[i].data.ptr == w)
+            batch->events[i].data.ptr = NULL;
+}
+
+void brood__watch_set_ref(brood__watch *w, bool ref) {
+    if (ref != w->unreffed)
+        return;
+    w->unreffed = !ref;
+    if (w->waiting)
+        brood__loop_count_watched(w->loop, ref ? 1 : -1);
+}
+
+void brood__watch_dispatch(brood__loop *loop) {
+    struct brood__watch_batch batch;
+    batch.count = epoll_wait(loop->epoll, batch.events, BATCH, 0);
+    if (loop->batch)
+        loop->batch->count = 0; /* of a uv_run that we are inside of: what is still ready is told again */
+    loop->batch = &batch;
+    for (batch.at = 0; batch.at < batch.count; batch.at++) {
+        brood__watch *w = batch.events[batch.at].data.ptr;
+        if (w)
+            w->ready(w);
+    }
+    loop->batch = NULL;
+}
