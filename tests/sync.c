@@ -389,6 +389,23 @@ TEST(await_beside_an_answer) {
     RUN();
 }
 
+static void take_in_await(brood_result *result, void *data) {
+    brood_result_take(result, data);
+}
+
+TEST(await_after_the_result_was_taken) {
+    brood_result *taken = result_new(), *r = result_new();
+    brood_child *child = NULL;
+    CHECK_EQ(brood_exec(t->loop, "echo x; exit 5", NULL, take_in_await, taken, &child), 0);
+    CHECK_EQ(brood_await(child, r), 0);
+    CHECK_STR(taken->out.bytes, "x\n");
+    CHECK_EQ(r->exit.code, 5);
+    CHECK_STR(r->out.bytes, "");
+    CHECK_HAS(r->message, "taken");
+    brood_child_close(child);
+    RUN();
+}
+
 TEST(await_one_after_the_other) {
     for (int i = 0; i < 10; i++) {
         brood_child *child = NULL;

@@ -227,7 +227,8 @@ static inline int brood_exec_file_sync(const brood_options *options, brood_resul
  * ret_result  as brood_spawn_sync's; may be NULL. Output is in it for the exec forms.
  *
  * Returns as brood_spawn_sync; -EDEADLK inside a callback of brood, where it would never return. Nor may it be called
- * within any other callback of the loop: libuv's uv_run cannot be nested.
+ * within any other callback of the loop: libuv's uv_run cannot be nested. Where on_result took the result, or an await
+ * before this one, `ret_result` has how it ended and no more.
  */
 static inline int brood_await(brood_child *child, brood_result *ret_result) {
     return brood_await_sized(child, ret_result, ret_result ? sizeof *ret_result : 0);

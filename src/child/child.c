@@ -328,7 +328,7 @@ static void tell_result(brood_child *c) {
     if (!c->on_result)
         return;
     brood__child_make_result(c);
-    brood_result none = brood__result_without_memory(&c->exit);
+    brood_result none = brood__result_bare(&c->exit, "ENOMEM", BROOD__NO_MEMORY_FOR_RESULT);
     c->on_result(c->result ? c->result : &none, c->result_data);
 }
 

@@ -121,6 +121,17 @@ void brood__child_end(brood__loop_part *part) {
         brood__child_abandon(c);
 }
 
+static void give_result(brood_child *c, brood_result *ret_result, size_t size) {
+    brood_result result = brood__result_bare(&c->exit, "ENOMEM", BROOD__NO_MEMORY_FOR_RESULT);
+    if (!c->result)
+        brood__child_make_result(c);
+    if (c->result && c->result->command)
+        brood_result_take_sized(c->result, &result, sizeof result);
+    else if (c->result)
+        result = brood__result_bare(&c->exit, NULL, "the result was taken already");
+    brood__result_give(&result, ret_result, size);
+}
+
 int brood_await_sized(brood_child *c, brood_result *ret_result, size_t size) {
     if (c->loop->depth > 0)
         return -EDEADLK;
@@ -134,14 +145,8 @@ int brood_await_sized(brood_child *c, brood_result *ret_result, size_t size) {
     if (unreffed)
         set_ref(c, false);
     int r = c->failure ? c->failure->code : 0;
-    if (ret_result) {
-        brood_result result = brood__result_without_memory(&c->exit);
-        if (!c->result)
-            brood__child_make_result(c);
-        if (c->result)
-            brood_result_take_sized(c->result, &result, sizeof result);
-        brood__result_give(&result, ret_result, size);
-    }
+    if (ret_result)
+        give_result(c, ret_result, size);
     brood__child_unpin(c);
     return r;
 }

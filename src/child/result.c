@@ -173,14 +173,14 @@ static brood_bytes bytes_of(const brood__collected *c) {
     return (brood_bytes){.bytes = c && c->bytes ? c->bytes : "", .len = c ? c->len : 0};
 }
 
-brood_result brood__result_without_memory(const brood_exit *e) {
+brood_result brood__result_bare(const brood_exit *e, const char *error_name_text, const char *message) {
     return (brood_result){
         .exit = *e,
         .out = {.bytes = ""},
         .err = {.bytes = ""},
-        .error_name = "ENOMEM",
+        .error_name = error_name_text,
         .command = "",
-        .message = "there is no memory to describe this result",
+        .message = message,
     };
 }
 
@@ -193,7 +193,7 @@ void brood__result_make(const brood__ending *end, brood_result *ret) {
         .cut_pid = end->cut_pid,
         .error_name = error_name(end),
         .command = "",
-        .message = "there is no memory to describe this result",
+        .message = BROOD__NO_MEMORY_FOR_RESULT,
         .queued_us = end->started_us ? end->started_us - end->asked_us : 0,
         .total_us = end->now_us - end->asked_us,
         .memory = m,

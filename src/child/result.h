@@ -18,8 +18,10 @@ typedef struct brood__ending {
     uint64_t timeout_ms, idle_timeout_ms;
 } brood__ending;
 
-/* What is told where there is not even the memory for a result. */
-brood_result brood__result_without_memory(const brood_exit *exit);
+#define BROOD__NO_MEMORY_FOR_RESULT "there is no memory to describe this result"
+
+/* How it ended and no more, where there is nothing else. The texts are static ones. */
+brood_result brood__result_bare(const brood_exit *exit, const char *error_name, const char *message);
 
 /* Never fails: without memory the texts are short, static ones. */
 void brood__result_make(const brood__ending *ending, brood_result *ret_result);
