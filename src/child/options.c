@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -279,8 +280,11 @@ static int compile_slots(brood__compiled *c, const brood_options *o, brood__form
     }
     sort_slots(c);
     for (size_t i = 3; i < plan->slot_count; i++)
-        if (plan->slots[i].slot == plan->slots[i - 1].slot)
-            return refuse(why, "slots", "the same slot is given twice");
+        if (plan->slots[i].slot == plan->slots[i - 1].slot) {
+            char reason[48];
+            snprintf(reason, sizeof reason, "slot %d is given twice", plan->slots[i].slot);
+            return refuse(why, "slots", reason);
+        }
     return check_slot_chains(plan, why);
 }
 
