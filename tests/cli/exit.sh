@@ -27,6 +27,12 @@ brood_run -- "$BROOD_CHILD" signal 40
 is "$status" 168
 
 # not started
+# too few descriptors for libuv, which would abort; and for the start
+for few in 6 12; do
+    run bash -c 'ulimit -n "$1" && exec "${@:2}"' limited "$few" "$BROOD" run -- true
+    is "$status" 125
+    has "$err" "oo many open files"
+done
 brood_run no-such-program-anywhere
 is "$status" 127
 is "$err" 'brood run: exec "no-such-program-anywhere": not found in PATH'
