@@ -345,9 +345,9 @@ static job *choose(char **patterns, int pattern_count, unsigned flags, bool tort
     return jobs;
 }
 
-static int list(char **patterns, int count) {
+static int list(char **patterns, int count, unsigned flags) {
     for (test_entry *entry = test_first(); entry; entry = entry->next)
-        if (matches(entry, patterns, count, 0))
+        if (matches(entry, patterns, count, flags))
             printf("%s\n", entry->name);
     return OK;
 }
@@ -358,7 +358,7 @@ static int usage(void) {
             "       brood-test --all [-jN]                      run all\n"
             "       brood-test --torture-all [-jN]              fail each fallible call of those fit for it\n"
             "       brood-test --here NAME                      run one in this process, for gdb\n"
-            "       brood-test --list [GLOB…]\n"
+            "       brood-test --list [--alone] [GLOB…]         names; of those only that run alone\n"
             "environment: BROOD_TEST_SLOW=N (deadlines times N), BROOD_TEST_WRAPPER (\"valgrind -q\"),\n"
             "             BROOD_TEST_WITHOUT (probes to force off), BROOD_TEST_BIN_DIR (where brood-child is)\n");
     return USAGE;
@@ -389,6 +389,7 @@ static void catch_interrupts(void) {
 int main(int argc, char **argv) {
     bool all = false, torture = false, listing = false;
     size_t width = 1, count;
+    unsigned flags = 0;
     char **patterns = argv; /* kept in place, over what has been read */
     int pattern_count = 0;
     for (int i = 1; i < argc; i++) {
@@ -396,6 +397,8 @@ int main(int argc, char **argv) {
             return run_here(argv + i + 1);
         if (strcmp(argv[i], "--list") == 0)
             listing = true;
+        else if (strcmp(argv[i], "--alone") == 0)
+            flags = TEST_ALONE;
         else if (strcmp(argv[i], "--all") == 0)
             all = true;
         else if (strcmp(argv[i], "--torture") == 0)
@@ -412,7 +415,7 @@ int main(int argc, char **argv) {
             patterns[pattern_count++] = argv[i];
     }
     if (listing)
-        return list(patterns, pattern_count);
+        return list(patterns, pattern_count, flags);
     if (!all && pattern_count == 0)
         return usage();
     job *jobs = choose(patterns, pattern_count, torture && all ? TEST_CAN_TORTURE : 0, torture, &count);
