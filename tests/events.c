@@ -620,3 +620,150 @@ TEST(loop_owns_its_handles_and_no_others) {
     uv_close((uv_handle_t *)timer, NULL);
     RUN();
 }
+
+/* --- what a callback may do, and when --- */
+
+static void stop_and_kill_what_never_was(brood_child *child, const brood_failure *why, void *data) {
+    ENSURE(why->code == -ENOENT);
+    brood_child_stop(child);
+    ENSURE(brood_child_kill(child, SIGKILL) == -ESRCH);
+    ENSURE(brood_child_kill_owned(child, SIGKILL) == -ESRCH);
+    ++*(int *)data;
+}
+
+/* Its pid is 0, and the group of that number is the host's own. */
+TEST(kill_of_a_child_that_never_was_reaches_nobody) {
+    int *count = NEW(int);
+    brood_child *child = NULL;
+    answer *a = answer_new();
+    CHECK_EQ(brood_exec_file(t->loop,
+                             &(brood_options){.args = BROOD_ARGS("/no/such/program"),
+                                              .on_error = stop_and_kill_what_never_was,
+                                              .kill_grace_ms = BROOD_FOREVER,
+                                              .data = count},
+                             answer_on_result, a, &child),
+             0);
+    RUN();
+    CHECK_EQ(*count, 1);
+    CHECK_EQ(a->count, 1);
+    CHECK_EQ(a->result.exit.reason, BROOD_REASON_NOT_STARTED);
+    brood_child_close(child);
+}
+
+TEST(loop_close_after_a_child_that_was_let_live) {
+    watch *w = watch_new();
+    int *closed = NEW(int);
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), .out = WATCHED, .own = BROOD_OWN_NONE);
+    RUN_UNTIL(w->out.len);
+    brood_child_close(w->child);
+    RUN_UNTIL(w->closes);
+    CHECK_EQ(brood_loop_close(t->loop, loop_is_closed, closed), 0);
+    CHECK_EQ(brood_loop_close(t->loop, loop_is_closed, closed), -EALREADY);
+    RUN();
+    CHECK_EQ(*closed, 1);
+    CHECK_EQ(kill(w->pid, SIGKILL), 0);
+    CHECK_EQ(waitpid(w->pid, NULL, 0), w->pid);
+}
+
+TEST(loop_close_with_writes_queued_for_a_child_that_is_let_live) {
+    static char much[1 << 20];
+    watch *w = watch_new();
+    int *closed = NEW(int);
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), .in = {.kind = BROOD_STDIO_PIPE});
+    pid_t pid = brood_child_pid(w->child);
+    CHECK_GT(brood_stream_write(brood_child_stream(w->child, 0), much, sizeof much, watch_on_written, w), 0);
+    brood_child_detach(w->child);
+    brood_child_close(w->child);
+    CHECK_EQ(brood_loop_close(t->loop, loop_is_closed, closed), 0);
+    RUN();
+    CHECK_EQ(*closed, 1);
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+}
+
+static void stop_at_written(watch *w, const char *event) {
+    if (strcmp(event, "written") == 0)
+        brood_child_stop(w->child);
+}
+
+TEST(stop_in_the_report_of_a_write_that_failed) {
+    static char much[1 << 20];
+    watch *w = watch_new();
+    w->then = stop_at_written;
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "exit", "0"), .in = {.kind = BROOD_STDIO_PIPE}, .out = WATCHED,
+               .timeout_ms = 100000);
+    brood_stream_write(brood_child_stream(w->child, 0), much, sizeof much, watch_on_written, w);
+    RUN();
+    CHECK_EQ(w->closes, 1);
+    CHECK_EQ(w->writes, 1);
+    brood_child_close(w->child);
+}
+
+TEST(end_is_told_where_no_data_is_wanted) {
+    watch *w = watch_new();
+    START(w, .args = BROOD_ARGS(CHILD, "bytes", "300000"), .out = {.on_end = watch_on_end});
+    RUN();
+    CHECK_EQ(w->ends, 1);
+    CHECK(before(w->log, "end", "close"));
+    CHECK_EQ(w->ended.code, 0);
+}
+
+TEST(close_lets_live_what_is_still_being_started) {
+    watch *w = watch_new();
+    const char *path = test_path(t, "out");
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "sleep", "50", "print", "ran"), .own = BROOD_OWN_NONE, .offload = true,
+               .out = {.kind = BROOD_STDIO_FILE, .path = path});
+    brood_child_close(w->child);
+    RUN();
+    CHECK_STR(w->log, "close");
+    while (waitid(P_ALL, 0, &(siginfo_t){0}, WEXITED | WNOHANG | WNOWAIT) == 0 && !test_failed())
+        test_idle(2);
+    RUN();
+    CHECK_STR(test_read_file(path), "ran\n");
+}
+
+TEST(slot_that_the_host_lacks_is_not_a_pipe_of_ours) {
+    int lowest = dup(0);
+    CHECK_GT(lowest, 2);
+    close(lowest);
+    for (int fd = lowest; fd < lowest + 8; fd++) {
+        brood_slot slot = {.slot = fd, .io = {.kind = BROOD_STDIO_FD, .fd = fd}};
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        brood_result *r = result_new();
+        CHECK_EQ(brood_spawn_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "fds"),
+                                                   .in = {.input = "x", .input_len = 1},
+                                                   .slots = &slot,
+                                                   .slot_count = 1},
+                                  r),
+                 -EBADF);
+    }
+}
+
+TEST(pause_of_collected_output_is_not_silence) {
+    brood_child *child = NULL;
+    answer *a = answer_new();
+    uint64_t ms = (uint64_t)(100 * test_slow());
+    CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "print", "x"), .idle_timeout_ms = ms},
+                             answer_on_result, a, &child),
+             0);
+    brood_stream_pause(brood_child_stream(child, 1));
+    test_idle((unsigned)(4 * ms));
+    CHECK_EQ(a->count, 0);
+    brood_stream_resume(brood_child_stream(child, 1));
+    RUN();
+    CHECK_EQ(a->result.exit.reason, BROOD_REASON_EXITED);
+    CHECK_STR(a->result.out.bytes, "x\n");
+    brood_child_close(child);
+}
+
+TEST(spawn_is_told_before_a_write) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "cat"), .in = {.kind = BROOD_STDIO_PIPE}, .out = WATCHED, .offload = true);
+    CHECK_EQ(brood_stream_write(brood_child_stream(w->child, 0), "", 0, watch_on_written, w), 0);
+    CHECK_EQ(brood_stream_end(brood_child_stream(w->child, 0)), 0);
+    RUN();
+    CHECK(before(w->log, "spawn", "written"));
+    CHECK_EQ(w->writes, 1);
+    brood_child_close(w->child);
+}

@@ -184,8 +184,9 @@ static inline int brood_spawn(uv_loop_t *loop, const brood_options *options, bro
  * data       handed to on_result; the options' callbacks get the options' data
  * ret_child  as brood_spawn's
  *
- * Returns 0, -EINVAL (no command or no loop), -ENOMEM, -EBUSY (the loop is being closed) or -E2BIG (options of a newer
- * brood): then on_result does not come.
+ * Returns 0; else on_result does not come: -EINVAL (no command or no loop), -E2BIG (options of a newer brood), -EBUSY
+ * (the loop is being closed), -ENOTSUP (the loop of a libuv that is not ours), -ENOMEM, or -EMFILE, -ENFILE or -ENOSPC
+ * (nothing left to watch by).
  */
 static inline int brood_exec(uv_loop_t *loop, const char *command, const brood_options *options,
                              brood_on_result on_result, void *data, brood_child **ret_child) {

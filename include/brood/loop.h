@@ -15,7 +15,8 @@ extern "C" {
  * End all of brood on a loop: every child is closed as by brood_child_close, those being started are cancelled.
  * Run the loop until on_closed comes.
  *
- * Returns 0; -ENOENT if nothing of brood lives there, and then on_closed does not come.
+ * Returns 0; else on_closed does not come: -ENOENT if nothing of brood lives there, -EALREADY if it is being ended;
+ * -EMFILE, -ENFILE or -ENOMEM if not even a handle could be made to tell it by.
  */
 BROOD_API int brood_loop_close(uv_loop_t *loop, void (*on_closed)(uv_loop_t *loop, void *data), void *data);
 

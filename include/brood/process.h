@@ -56,7 +56,8 @@ typedef struct brood_exit {
     pid_t pid;            /**< what its pid was; 0 if it never had one */
     uint64_t run_us;      /**< from its start to its end, microseconds of the monotonic clock */
     brood_usage usage;    /**< what it used; zero where nobody knows */
-    uint64_t reserved[6]; /**< zero */
+    int stop_error;       /**< a stop could not be sent: -EPERM if it runs as somebody whom the host may not signal */
+    uint64_t reserved[5]; /**< zero */
 } brood_exit;
 
 /** Whether it ended by itself with code 0. */

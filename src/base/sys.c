@@ -190,8 +190,7 @@ int brood__wait(int pidfd, bool reap, int *ret_status, struct rusage *ret_usage)
 }
 
 void brood__reap(int pidfd) {
-    struct pollfd ended = {.fd = pidfd,
-                           .events = POLLIN}; /* libuv may have made it non-blocking, so waitid may be, too */
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
     struct rusage usage;
     int status;
     while (poll(&ended, 1, -1) < 0 && errno == EINTR)

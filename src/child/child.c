@@ -55,9 +55,10 @@ void brood__child_unpin(brood_child *c) {
     brood__child_free_if_unused(c);
 }
 
-/* Whether the loop stays alive for it although none of its handles says so: while it is being started. */
+/* Whether the loop stays alive for it although nothing is watched: while it is started, or its output is paused. */
 void brood__child_update_busy(brood_child *c) {
-    bool busy = c->job && !c->unreffed;
+    bool ends = c->state == BROOD__EXITED && c->open_streams > 0;
+    bool busy = (c->job || ends) && !c->unreffed;
     if (busy != c->busy)
         brood__loop_busy(c->loop, busy ? 1 : -1);
     c->busy = busy;
@@ -125,7 +126,8 @@ void brood__child_cancel_start(brood_child *c) {
 }
 
 void brood__child_stop(brood_child *c, brood_reason reason) {
-    bool never = c->state >= BROOD__ENDED || (c->let_live && c->state != BROOD__STARTING);
+    bool gone = c->state != BROOD__STARTING && c->owned.process.pidfd < 0;
+    bool never = gone || c->state >= BROOD__ENDED || (c->let_live && c->state != BROOD__STARTING);
     if (never || !brood__deadlines_stop(&c->deadlines, brood__now_us(), reason))
         return;
     if (c->state == BROOD__STARTING)
@@ -172,15 +174,21 @@ static void stream_end(brood_stream *s, int error) {
     brood__child_unpin(c);
 }
 
+static void stream_reports(brood_stream *s) {
+    brood__child_tell_spawn(s->owner_data);
+}
+
 static void stream_closed(brood_stream *s) {
     brood_child *c = s->owner_data;
     c->open_streams--;
+    brood__child_update_busy(c);
     brood__child_tell_later(c);
 }
 
 const brood__stream_owner brood__child_stream_owner = {
     .on_data = stream_data,
     .on_end = stream_end,
+    .on_report = stream_reports,
     .on_closed = stream_closed,
 };
 
@@ -244,8 +252,8 @@ static void act_on(brood_child *c, brood__due due) {
  * A loop that was held up elsewhere runs its timers before it looks at its descriptors: what the child wrote, or that
  * it ended, in time must not count as late.
  */
-static void catch_up(brood_child *c) {
-    if (c->state == BROOD__STARTING || brood__deadlines_next(&c->deadlines) > brood__now_us())
+static void catch_up(brood_child *c, uint64_t now) {
+    if (c->state == BROOD__STARTING || brood__deadlines_next(&c->deadlines) > now)
         return;
     for (size_t i = 0; i < c->stream_count; i++)
         brood__stream_read_now(&c->streams[i]);
@@ -257,7 +265,7 @@ static void catch_up(brood_child *c) {
 static bool host_holds_output(const brood_child *c) {
     for (size_t i = 0; i < c->stream_count; i++) {
         const brood_stream *s = &c->streams[i];
-        if (brood__stream_is_open(s) && !s->writes && s->paused && s->on_data)
+        if (brood__stream_is_open(s) && !s->writes && s->paused && (s->on_data || s->on_end || c->collects))
             return true;
     }
     return false;
@@ -268,12 +276,12 @@ static void time_passed(uv_timer_t *timer) {
     brood__loop *loop = c->loop;
     brood__loop_enter(loop);
     brood__child_pin(c);
-    catch_up(c);
+    uint64_t now = brood__now_us(); /* one for all: what is late now is judged by what was read by now */
+    catch_up(c, now);
     if (host_holds_output(c))
         brood__deadlines_activity(&c->deadlines, brood__now_us());
     brood__due due;
-    while (c->state < BROOD__ENDED &&
-           (due = brood__deadlines_due(&c->deadlines, brood__now_us())) != BROOD__DUE_NOTHING)
+    while (c->state < BROOD__ENDED && (due = brood__deadlines_due(&c->deadlines, now)) != BROOD__DUE_NOTHING)
         act_on(c, due);
     brood__child_update_timer(c);
     brood__child_unpin(c);
@@ -290,6 +298,8 @@ void brood__child_update_timer(brood_child *c) {
             uv_timer_stop(&c->timer);
         return;
     }
+    if (c->timer_closing)
+        return; /* nothing is left that could be late */
     if (!c->timer_open) {
         uv_timer_init(c->loop->uv, &c->timer);
         c->timer.data = c;
@@ -302,6 +312,11 @@ void brood__child_update_timer(brood_child *c) {
 }
 
 /* --- the end --- */
+
+static void flush_reports(brood_child *c) {
+    for (size_t i = 0; i < c->stream_count; i++)
+        brood__stream_flush_reports(&c->streams[i]);
+}
 
 void brood__child_make_result(brood_child *c) {
     c->result = brood__alloc(sizeof *c->result);
@@ -335,8 +350,7 @@ static void tell_result(brood_child *c) {
 /* The last event. */
 static void finish(brood_child *c) {
     brood__child_pin(c);
-    for (size_t i = 0; i < c->stream_count; i++)
-        brood__stream_flush_reports(&c->streams[i]);
+    flush_reports(c);
     if (!c->orphan) {
         brood__child_become(c, BROOD__ENDED);
         brood__trace("close", c->exit.pid, 0, NULL);
@@ -361,7 +375,10 @@ static bool owned_is_gone(brood_child *c) {
 }
 
 static void finish_if_done(brood_child *c) {
-    if (c->state != BROOD__EXITED || c->open_streams > 0 || !owned_is_gone(c))
+    if (c->state != BROOD__EXITED || c->open_streams > 0)
+        return;
+    flush_reports(c); /* before it is settled: whoever is told that a write failed may want to stop the child */
+    if (!owned_is_gone(c))
         return;
     brood__abort_unlisten(&c->abort_listener);
     brood__child_close_timer(c);
@@ -392,6 +409,7 @@ void brood__child_failed(brood_child *c, const brood_failure *why) {
     brood__child_pin(c);
     c->exit = (brood_exit){.code = -1, .reason = BROOD_REASON_NOT_STARTED};
     brood__child_become(c, BROOD__EXITED);
+    c->spawn_untold = false;
     c->deadlines.reason = BROOD_REASON_UNKNOWN; /* there is nothing left to stop */
     c->failure = brood__alloc(sizeof *c->failure);
     if (c->failure)
@@ -405,8 +423,11 @@ void brood__child_failed(brood_child *c, const brood_failure *why) {
 
 /* An orphan is not even waited for any more. */
 void brood__child_abandon(brood_child *c) {
+    brood__child_pin(c);
     brood__watch_stop(&c->watch);
+    flush_reports(c);
     brood__child_dispose(c);
+    brood__child_unpin(c);
 }
 
 /* on_close of a child that is closed and lives on. Its process is waited for all the same, so that no zombie stays. */
@@ -426,7 +447,7 @@ static void close_idle_streams(brood_child *c) {
         brood_stream *s = &c->streams[i];
         if (s->writes)
             brood__stream_close(s, -EPIPE);
-        else if (!s->on_data && !c->collects)
+        else if (!s->on_data && !s->on_end && !c->collects)
             brood__stream_close(s, 0);
     }
 }
@@ -447,6 +468,7 @@ static void exited(brood_child *c) {
     if (c->on_exit)
         c->on_exit(c, &c->exit, c->data);
     close_idle_streams(c);
+    brood__child_update_busy(c);
     brood__child_update_timer(c);
 }
 

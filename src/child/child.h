@@ -136,6 +136,9 @@ void brood__child_dispose(brood_child *c);
 
 /* --- control.c --- */
 
+/* Closed, and let live: on_close is told, and then it is only waited for. */
+void brood__child_let_go(brood_child *c);
+
 /* The loop is being ended. */
 void brood__child_end(brood__loop_part *part);
 

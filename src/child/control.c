@@ -85,7 +85,7 @@ void brood_child_detach(brood_child *c) {
     brood__child_update_timer(c);
 }
 
-static void let_go(brood_child *c) {
+void brood__child_let_go(brood_child *c) {
     c->orphan = true;
     brood__child_close_timer(c);
     set_ref(c, false);
@@ -106,8 +106,8 @@ void brood_child_close(brood_child *c) {
     if (c->state == BROOD__ENDED)
         brood__child_dispose(c);
     else if (c->let_live && c->state == BROOD__RUNNING)
-        let_go(c);
-    else if (c->state != BROOD__EXITED)
+        brood__child_let_go(c);
+    else if (c->state != BROOD__EXITED && !c->let_live)
         brood__child_stop(c, BROOD_REASON_ABORTED);
     brood__child_unpin(c);
 }
@@ -140,7 +140,8 @@ int brood_await_sized(brood_child *c, brood_result *ret_result, size_t size) {
     set_ref(c, true);
     while (c->state < BROOD__ENDED)
         uv_run(c->loop->uv, UV_RUN_ONCE);
-    while (c->active || c->loop->closing > 0) /* so that the loop can be closed as soon as the child is */
+    while (c->active ||
+           !brood__list_empty(&c->loop->closing)) /* so that the loop can be closed as soon as the child is */
         uv_run(c->loop->uv, UV_RUN_NOWAIT);
     if (unreffed)
         set_ref(c, false);

@@ -58,10 +58,12 @@ static void say_ms(sentence *s, uint64_t ms) {
 
 /* How the process itself ended, after brood had stopped it. */
 static void say_end(sentence *s, const brood_exit *e) {
+    if (e->stop_error)
+        say(s, ", but could not be stopped (%s)", brood__errno_name(e->stop_error));
     if (e->signal)
         say(s, " and was ended by %s", brood_signal_name(e->signal) ? brood_signal_name(e->signal) : "a signal");
     else if (e->code >= 0)
-        say(s, "; asked to stop, it exited with code %d", e->code);
+        say(s, "; %sit exited with code %d", e->stop_error ? "" : "asked to stop, ", e->code);
 }
 
 static void say_limit(sentence *s, const brood__ending *end) {

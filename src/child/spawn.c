@@ -78,6 +78,8 @@ static void start_done(brood__post *post) {
         r = take_process(c, &start->plan, &start->process, &start->failure);
     if (r < 0)
         brood__child_failed(c, &start->failure);
+    else if (c->closed && !c->cancelled)
+        brood__child_let_go(c);
     else if (!c->cancelled)
         brood__child_tell_spawn(c);
     brood__plan_done(&start->plan);
@@ -153,7 +155,7 @@ static int init_streams(brood_child *c, const brood__compiled *compiled) {
         brood_stream *s = &c->streams[c->stream_count++];
         bool writes = slot->from == BROOD__FROM_PIPE_IN;
         brood__stream_init(s, c->loop, slot->slot, writes, io, c->data, &brood__child_stream_owner, c);
-        s->paused = !writes && !io->on_data && !c->collects;
+        s->paused = !writes && !io->on_data && !io->on_end && !c->collects;
         int r = io->input ? brood__stream_preload(s, io->input, brood__input_length(io)) : 0;
         if (r < 0)
             return r;
@@ -229,7 +231,7 @@ static int spawn_on(brood__loop *loop, const brood_options *o, brood__form form,
         return brood__fail(why, -ECANCELED, BROOD_STEP_ABORTED, NULL, "its abort was pulled before it was started");
     int r = new_child(loop, o, form, compiled, &c);
     if (r < 0)
-        return brood__fail(why, r, BROOD_STEP_MEMORY, NULL, NULL);
+        return brood__fail(why, r, r == -ENOMEM ? BROOD_STEP_MEMORY : BROOD_STEP_LOOP, NULL, NULL);
     c->on_result = on_result;
     c->result_data = result_data;
     c->self_closing = ret_child == NULL;

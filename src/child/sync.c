@@ -130,9 +130,9 @@ static void process_ended(run *r) {
             close_slot(r, i);
 }
 
-static void act_on_deadlines(run *r) {
+static void act_on_deadlines(run *r, uint64_t now_us) {
     brood__due due;
-    while ((due = brood__deadlines_due(&r->deadlines, brood__now_us())) != BROOD__DUE_NOTHING) {
+    while ((due = brood__deadlines_due(&r->deadlines, now_us)) != BROOD__DUE_NOTHING) {
         if (due == BROOD__DUE_STOP)
             brood__owned_ask_to_stop(&r->owned, r->kill_signal);
         else if (due == BROOD__DUE_KILL)
@@ -148,7 +148,7 @@ static bool done(run *r) {
     return !brood__deadlines_stopping(&r->deadlines) || brood__owned_settle(&r->owned, &r->deadlines, brood__now_us());
 }
 
-static void wait_for_something(run *r) {
+static void wait_for_something(run *r, uint64_t now_us) {
     const brood__plan *plan = &r->compiled.plan;
     bool aborted = brood__deadlines_stopping(&r->deadlines) || !r->options->abort;
     r->polls[POLL_PROCESS] = (struct pollfd){.fd = r->owned.ended ? -1 : r->owned.process.pidfd, .events = POLLIN};
@@ -159,7 +159,7 @@ static void wait_for_something(run *r) {
             .events = plan->slots[i].from == BROOD__FROM_PIPE_IN ? POLLOUT : POLLIN,
         };
     uint64_t next = brood__deadlines_next(&r->deadlines);
-    uint64_t ms = next == BROOD__NEVER ? 0 : brood__ms_until(brood__now_us(), next);
+    uint64_t ms = next == BROOD__NEVER ? 0 : brood__ms_until(now_us, next);
     int n = poll(r->polls, POLL_SLOTS + plan->slot_count, next == BROOD__NEVER ? -1 : ms > INT_MAX ? INT_MAX : (int)ms);
     for (size_t i = 0; n < 0 && i < POLL_SLOTS + plan->slot_count; i++)
         r->polls[i].revents = 0; /* interrupted: nothing was told */
@@ -181,11 +181,13 @@ static void handle_events(run *r) {
         process_ended(r);
 }
 
+/* What is late is judged by the time before the wait: whatever came until then has been seen. */
 static void supervise(run *r) {
     while (!done(r)) {
-        wait_for_something(r);
+        uint64_t now_us = brood__now_us();
+        wait_for_something(r, now_us);
         handle_events(r);
-        act_on_deadlines(r);
+        act_on_deadlines(r, now_us);
     }
     brood__owned_done(&r->owned);
 }

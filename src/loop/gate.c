@@ -11,6 +11,7 @@
 
 /* An allocation of its own, since a new gate may be opened while the last is still closing. */
 typedef struct brood__gate {
+    brood__list node; /* in loop->closing */
     uv_async_t mail;
     uv_poll_t watches;
     brood__loop *loop;
@@ -89,15 +90,11 @@ static void watches_ready(uv_poll_t *watches, int status, int events) {
 static void handle_closed(uv_handle_t *handle) {
     brood__gate *gate = handle->data;
     brood__loop *loop = gate->loop;
-    if (--gate->open_handles == 0)
-        brood__free(gate);
-    loop->closing--;
+    if (--gate->open_handles > 0)
+        return;
+    brood__list_remove(&gate->node);
+    brood__free(gate);
     brood__loop_free_if_unused(loop);
-}
-
-static void close_handle(brood__gate *gate, uv_handle_t *handle) {
-    gate->loop->closing++;
-    uv_close(handle, handle_closed);
 }
 
 static int init_mail(brood__gate *gate) {
@@ -139,11 +136,13 @@ static int open_gate(brood__loop *loop) {
         loop->epoll = epoll;
         return 0;
     }
-    if (gate->open_handles)
-        close_handle(gate, (uv_handle_t *)&gate->mail);
-    else
-        brood__free(gate);
     brood__close(epoll);
+    if (gate->open_handles) {
+        brood__list_append(&loop->closing, &gate->node);
+        uv_close((uv_handle_t *)&gate->mail, handle_closed);
+    } else {
+        brood__free(gate);
+    }
     return r;
 }
 
@@ -152,13 +151,21 @@ static void close_gate(brood__loop *loop) {
     loop->gate = NULL;
     loop->busy = 0;
     loop->later_due = false;
-    close_handle(gate, (uv_handle_t *)&gate->mail);
-    close_handle(gate, (uv_handle_t *)&gate->watches); /* out of libuv's set at once */
+    brood__list_append(&loop->closing, &gate->node);
+    uv_close((uv_handle_t *)&gate->mail, handle_closed);
+    uv_close((uv_handle_t *)&gate->watches, handle_closed); /* out of libuv's set at once */
     brood__close(loop->epoll);
 }
 
+static bool has(const brood__gate *gate, const void *handle) {
+    return handle == &gate->mail || handle == &gate->watches;
+}
+
 bool brood__gate_has(const brood__loop *loop, const void *handle) {
-    return loop->gate && (handle == &loop->gate->mail || handle == &loop->gate->watches);
+    for (const brood__list *n = loop->closing.next; n != &loop->closing; n = n->next)
+        if (has(BROOD__OUTER(n, brood__gate, node), handle))
+            return true;
+    return loop->gate && has(loop->gate, handle);
 }
 
 int brood__loop_activate(brood__loop *loop) {

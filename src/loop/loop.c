@@ -11,6 +11,16 @@
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static brood__list registry = {&registry, &registry};
 
+/* In a fork of the host its loops are dead, and nobody is left who could unlock it. */
+static void forget_in_fork(void) {
+    pthread_mutex_init(&registry_lock, NULL);
+    brood__list_init(&registry);
+}
+
+__attribute__((constructor)) static void watch_for_forks(void) {
+    pthread_atfork(NULL, NULL, forget_in_fork);
+}
+
 static brood__loop *find(const uv_loop_t *uv) {
     brood__loop *found = NULL;
     pthread_mutex_lock(&registry_lock);
@@ -24,7 +34,7 @@ static brood__loop *find(const uv_loop_t *uv) {
 }
 
 void brood__loop_free_if_unused(brood__loop *loop) {
-    if (loop->holds > 0 || loop->closing > 0)
+    if (loop->holds > 0 || !brood__list_empty(&loop->closing))
         return;
     uv_loop_t *uv = loop->uv;
     void (*on_closed)(uv_loop_t *, void *) = loop->on_closed;
@@ -53,6 +63,7 @@ static int open_loop(uv_loop_t *uv, brood__loop **ret_loop) {
     loop->read_buffer = buffer;
     pthread_mutex_init(&loop->lock, NULL);
     brood__list_init(&loop->parts);
+    brood__list_init(&loop->closing);
     brood__list_init(&loop->abort_watches);
     brood__list_init(&loop->posted);
     brood__list_init(&loop->later);
@@ -98,6 +109,8 @@ int brood_loop_close(uv_loop_t *uv, void (*on_closed)(uv_loop_t *loop, void *dat
     brood__loop *loop = find(uv);
     if (!loop)
         return -ENOENT;
+    if (loop->ending)
+        return -EALREADY;
     int r = brood__loop_activate(loop); /* also where all have ended: on_closed comes by the gate's own close */
     if (r < 0)
         return r;

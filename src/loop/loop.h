@@ -43,7 +43,7 @@ typedef struct brood__loop {
     struct brood__gate *gate;         /* NULL: closed */
     int epoll;                        /* of watch.c, while the gate is open */
     struct brood__watch_batch *batch; /* that watch.c works at */
-    unsigned closing;                 /* handles of gates that are not closed yet */
+    brood__list closing;              /* gates that are not closed yet */
     pthread_mutex_t lock;             /* of posted */
     brood__list posted;
     brood__list later;

@@ -17,6 +17,8 @@ static bool group_by_pidfd(void) {
 }
 
 static int signal_group(brood__owned *o, int signal) {
+    if (o->process.pidfd < 0)
+        return -ESRCH; /* there is none, and the pid 0 would be our own group */
     int r = brood__pidfd_signal_group(o->process.pidfd, signal);
     if (r != -EINVAL && r != -ENOSYS)
         return r;
@@ -40,11 +42,12 @@ bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
     if (!brood__process_ended(&o->process, reap, ret_exit, &o->reaped))
         return false;
     o->ended = true;
+    ret_exit->stop_error = o->stop_error;
     return true;
 }
 
 int brood__owned_signal(brood__owned *o, int signal) {
-    if (o->ended)
+    if (o->ended || o->process.pidfd < 0)
         return -ESRCH;
     int r = brood__pidfd_signal(o->process.pidfd, signal);
     if (r == -ENOSYS) /* valgrind 3.19; the number is safe as long as nobody has waited for the process */
@@ -59,13 +62,15 @@ int brood__owned_signal_all(brood__owned *o, int signal) {
 }
 
 void brood__owned_ask_to_stop(brood__owned *o, int signal) {
-    brood__owned_signal_all(o, signal);
+    int r = brood__owned_signal_all(o, signal);
+    if (r < 0 && r != -ESRCH)
+        o->stop_error = r;
     if (signal != SIGKILL)
         brood__owned_signal_all(o, SIGCONT);
 }
 
 bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us) {
-    if (o->reach != BROOD_OWN_GROUP || deadlines->killed)
+    if (o->reach != BROOD_OWN_GROUP || deadlines->killed || o->process.pidfd < 0)
         return true;
     if (signal_group(o, 0) != -ESRCH && brood__group_lives(o->process.pid)) {
         brood__deadlines_check_again(deadlines, now_us);

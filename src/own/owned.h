@@ -12,6 +12,7 @@ typedef struct brood__owned {
     brood__process process;
     brood_ownership reach; /* CHILD, GROUP or NONE: DEFAULT is resolved before */
     bool ended, reaped;
+    int stop_error; /* a stop could not be sent: a negative errno */
 } brood__owned;
 
 /*

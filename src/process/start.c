@@ -108,12 +108,18 @@ static int fail_slot(const brood__plan_slot *s, int code, brood_failure *why) {
     return brood__fail(why, code, brood__plan_slot_is_pipe(s) ? BROOD_STEP_PIPE : BROOD_STEP_STDIO, subject, NULL);
 }
 
+static bool is_borrowed(const brood__plan_slot *s) {
+    return s->from == BROOD__FROM_FD || s->from == BROOD__FROM_INHERIT;
+}
+
+/* First the host's: a number that it has not must not be one that a pipe of ours takes meanwhile. */
 static int open_slots(brood__plan *plan, brood_failure *why) {
-    for (size_t i = 0; i < plan->slot_count; i++) {
-        int r = open_slot(&plan->slots[i]);
-        if (r < 0)
-            return fail_slot(&plan->slots[i], r, why);
-    }
+    for (int borrowed = 1; borrowed >= 0; borrowed--)
+        for (size_t i = 0; i < plan->slot_count; i++) {
+            int r = is_borrowed(&plan->slots[i]) == borrowed ? open_slot(&plan->slots[i]) : 0;
+            if (r < 0)
+                return fail_slot(&plan->slots[i], r, why);
+        }
     follow_slots(plan);
     for (size_t i = 0; i < plan->slot_count; i++) {
         brood__plan_slot *s = &plan->slots[i];
@@ -166,13 +172,23 @@ static int clone_child(brood__launch *l, int *ret_pidfd) {
     return r;
 }
 
+static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+
+/* In a fork of the host nobody is left who could unlock it. */
+static void unlock_in_fork(void) {
+    pthread_mutex_init(&one_at_a_time, NULL);
+}
+
+__attribute__((constructor)) static void watch_for_forks(void) {
+    pthread_atfork(NULL, NULL, unlock_in_fork);
+}
+
 /*
  * A change of credentials makes the kernel mark the memory as non-dumpable, and that memory is the host's as well: no
  * core, no ptrace, /proc/self owned by root. So it is put back once the child has left; one at a time, or the second
  * would save what the first had broken.
  */
 static int clone_with_credentials(brood__launch *l, int *ret_pidfd) {
-    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
     pthread_mutex_lock(&one_at_a_time);
     int dumpable = prctl(PR_GET_DUMPABLE);
     int r = clone_child(l, ret_pidfd);

@@ -49,6 +49,8 @@ void brood__stream_init(brood_stream *s, brood__loop *loop, int slot, bool write
 
 void brood__stream_flush_reports(brood_stream *s) {
     brood__list_remove(&s->report.node);
+    if (!brood__list_empty(&s->finished))
+        s->owner->on_report(s);
     while (!brood__list_empty(&s->finished)) {
         chunk *c = BROOD__OUTER(s->finished.next, chunk, node);
         brood__list_remove(&c->node);
@@ -197,6 +199,7 @@ static void after_writing(brood_stream *s) {
         brood__stream_close(s, 0);
     } else if (s->above && s->queued <= s->high_water / 2) {
         s->above = false;
+        s->owner->on_report(s);
         if (s->on_drain)
             s->on_drain(s, s->data);
     }
@@ -224,7 +227,7 @@ int brood_stream_write(brood_stream *s, const void *bytes, size_t len, brood_on_
             brood__stream_close(s, -ENOMEM); /* half of it is in the pipe: nothing sensible can follow */
         return -ENOMEM;
     }
-    if (at == len && brood__list_empty(&s->chunks)) {
+    if (at == len && brood__stream_is_open(s) && brood__list_empty(&s->chunks)) {
         brood__list_append(&s->finished, &c->node);
         report_soon(s);
         return 0;

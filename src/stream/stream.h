@@ -16,6 +16,8 @@ typedef struct brood__stream_owner {
     void (*on_data)(brood_stream *stream, const char *bytes, size_t len);
     /* End-of-file (0) or a read error; the stream closes after it. */
     void (*on_end)(brood_stream *stream, int error);
+    /* Writes are about to be reported, or a drain. */
+    void (*on_report)(brood_stream *stream);
     /* It had a pipe, which is closed: no more data. Within whatever closed it; reports of writes may follow. */
     void (*on_closed)(brood_stream *stream);
 } brood__stream_owner;
