@@ -4,23 +4,55 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
 
-void cli_complain(const char *command, const char *format, ...) {
-    char text[2000], line[2048];
-    va_list list;
-    va_start(list, format);
+int cli_write_all(int fd, const char *bytes, size_t len) {
+    while (len > 0) {
+        ssize_t n = write(fd, bytes, len);
+        if (n >= 0) {
+            bytes += n;
+            len -= (size_t)n;
+        } else if (errno == EAGAIN) {
+            poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+enum { LINE_SIZE = 2048 };
+
+static size_t make_line(char *ret_line, const char *command, const char *format, va_list list) {
+    char text[LINE_SIZE - 48];
     int wanted = vsnprintf(text, sizeof text, format, list);
-    va_end(list);
     if (wanted >= (int)sizeof text)
         memcpy(text + sizeof text - 4, "...", 4);
     for (char *at = text; *at; at++) /* a path may hold anything, and is not to move anybody's cursor */
         if ((unsigned char)*at < 0x20 || *at == 0x7f)
             *at = '?';
-    int len = snprintf(line, sizeof line, "brood%s%s: %s\n", command ? " " : "", command ? command : "", text);
-    while (write(STDERR_FILENO, line, (size_t)len) < 0 && errno == EINTR) {}
+    return (size_t)snprintf(ret_line, LINE_SIZE, "brood%s%s: %s\n", command ? " " : "", command ? command : "", text);
+}
+
+void cli_complain(const char *command, const char *format, ...) {
+    char line[LINE_SIZE];
+    va_list list;
+    va_start(list, format);
+    cli_write_all(STDERR_FILENO, line, make_line(line, command, format, list));
+    va_end(list);
+}
+
+void cli_remark(const char *command, const char *format, ...) {
+    char line[LINE_SIZE];
+    va_list list;
+    va_start(list, format);
+    size_t len = make_line(line, command, format, list);
+    va_end(list);
+    struct pollfd err = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&err, 1, 0) == 1 && write(STDERR_FILENO, line, len) < 0) {} /* room for PIPE_BUF bytes, and so for it */
 }
 
 int cli_flush(const char *command, int status) {

@@ -35,6 +35,15 @@ extern const cli_command cli_run;
 /** One line on stderr, "brood run: …" or, with command NULL, "brood: …", in one write so that nothing gets between. */
 void cli_complain(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/**
+ * The same while children are looked after: dropped where stderr takes nothing at the moment, since whoever does not
+ * read it must not hold up a time limit.
+ */
+void cli_remark(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/** Write it all, also to what somebody else made non-blocking. Returns 0 or a negative errno. */
+int cli_write_all(int fd, const char *bytes, size_t len);
+
 /** Flush what was printed. Returns `status`, or CLI_FAILED after a complaint if it did not all get out. */
 int cli_flush(const char *command, int status);
 

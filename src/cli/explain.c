@@ -27,10 +27,28 @@ static bool lacks_x_bit(const brood_failure *why, const char *cwd) {
     return stat(why->subject, &file) == 0 && S_ISREG(file.st_mode) && !(file.st_mode & 0111);
 }
 
+/* What was not found in PATH, and was not meant as a program's name. */
+static const char *advise_not_found(const char *program) {
+    static const char *const builtins[] = {"alias", "cd", "eval", "exec", "export", "set", "source", "ulimit", "umask"};
+    const char *equals = strchr(program, '='), *blank = strpbrk(program, " \t\n|&;<>");
+    if (strchr(program, '/') && !blank)
+        return NULL;
+    if (equals && equals > program && !(blank && blank < equals))
+        return "--env NAME=VALUE sets a variable";
+    if (blank)
+        return "each word is an argument of its own; --shell takes one text as a shell does";
+    for (size_t i = 0; i < sizeof builtins / sizeof builtins[0]; i++)
+        if (strcmp(program, builtins[i]) == 0)
+            return "that is the shell's own; --shell runs one text in a shell, --cwd changes the directory";
+    return NULL;
+}
+
 static const char *advise(const brood_failure *why, const char *cwd) {
     bool refused = why->code == -EPERM || why->code == -EACCES;
     switch (why->step) {
     case BROOD_STEP_EXEC:
+        if (why->code == -ENOENT)
+            return advise_not_found(why->subject);
         return why->code == -EACCES && lacks_x_bit(why, cwd) ? "chmod +x makes it executable" : NULL;
     case BROOD_STEP_UID:
     case BROOD_STEP_GID:

@@ -59,8 +59,12 @@ static bool is_deadly(int signal) {
     return signal == SIGHUP || signal == SIGINT || signal == SIGQUIT || signal == SIGTERM;
 }
 
+static int send_signal(forward *f, int signal) {
+    return f->own == BROOD_OWN_GROUP ? brood_child_kill_owned(f->child, signal) : brood_child_kill(f->child, signal);
+}
+
 static void pass_on(forward *f, int signal) {
-    int r = f->own == BROOD_OWN_GROUP ? brood_child_kill_owned(f->child, signal) : brood_child_kill(f->child, signal);
+    int r = send_signal(f, signal);
     if (r == 0)
         f->passed_on |= UINT64_C(1) << (signal - 1);
     if (r == -ESRCH && !f->ending && is_deadly(signal))
@@ -71,8 +75,11 @@ static void pass_on(forward *f, int signal) {
 
 static void kill_at_last(uv_timer_t *timer) {
     forward *f = timer->data;
-    if (f->child)
-        pass_on(f, SIGKILL);
+    if (!f->child)
+        return;
+    int r = send_signal(f, SIGKILL);
+    if (r < 0)
+        f->on_signal(f->data, SIGKILL, r);
 }
 
 /*
@@ -103,13 +110,15 @@ static void handle(forward *f, int signal, int code) {
             f->on_leave(f->data, signal);
         return;
     }
-    if (brood_child_pid(f->child) == 0 && !is_deadly(signal))
-        return; /* before it runs, any signal would cancel the start: a window's change of size is no reason */
+    if (brood_child_pid(f->child) == 0 && !is_deadly(signal)) {
+        f->held_back |= UINT64_C(1) << (signal - 1); /* before it runs, any signal would cancel the start */
+        return;
+    }
     bool reached = reached_it_already(f, signal, code);
     f->interrupted = f->interrupted || (signal == SIGINT && code > 0);
     if (!reached)
         pass_on(f, signal);
-    if (signal == SIGTERM && f->kill_after_ms)
+    if (signal == SIGTERM && f->kill_after_ms && !uv_is_active((uv_handle_t *)&f->kill_timer))
         uv_timer_start(&f->kill_timer, kill_at_last, f->kill_after_ms, 0);
     if (signal == SIGTSTP || signal == SIGCONT)
         f->stop_wanted = signal == SIGTSTP;
@@ -161,11 +170,17 @@ static void readable(uv_poll_t *poll, int status, int events) {
     read_signals(poll->data);
 }
 
+/* Our own writes fail with EPIPE then. The command starts with an empty mask, and ignores what we were told to. */
+void forward_block_sigpipe(void) {
+    sigset_t block;
+    sigemptyset(&block);
+    sigaddset(&block, SIGPIPE);
+    sigprocmask(SIG_BLOCK, &block, NULL);
+}
+
 int forward_open(forward *f, uv_loop_t *loop) {
     signal(SIGCHLD, SIG_DFL); /* ignored, it would throw the exit status away */
-    sigset_t set = signals_to_read(), block = set;
-    if (!is_ignored(SIGPIPE))
-        sigaddset(&block, SIGPIPE); /* our own writes fail with EPIPE; the command starts with an empty mask */
+    sigset_t set = signals_to_read();
     f->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (f->fd < 0)
         return -errno;
@@ -175,13 +190,22 @@ int forward_open(forward *f, uv_loop_t *loop) {
         f->fd = -1;
         return r;
     }
-    sigprocmask(SIG_SETMASK, &block, NULL);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+    forward_block_sigpipe();
     uv_timer_init(loop, &f->kill_timer);
     f->poll.data = f->kill_timer.data = f;
     uv_poll_start(&f->poll, UV_READABLE, readable);
     uv_unref((uv_handle_t *)&f->poll); /* the command keeps the loop alive, not the listening */
     uv_unref((uv_handle_t *)&f->kill_timer);
     return 0;
+}
+
+void forward_child_started(forward *f) {
+    for (int signal = 1; f->child && f->held_back; signal++) {
+        if (f->held_back & 1)
+            pass_on(f, signal);
+        f->held_back >>= 1;
+    }
 }
 
 bool forward_passed_on(const forward *f, int signal) {
@@ -202,10 +226,10 @@ void forward_close(forward *f) {
     uv_close((uv_handle_t *)&f->kill_timer, NULL);
     close(f->fd);
     f->fd = -1;
-    sigset_t block;
-    sigemptyset(&block);
-    sigaddset(&block, SIGPIPE);
-    sigprocmask(SIG_SETMASK, &block, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    forward_block_sigpipe();
 }
 
 void forward_die(int signal_number) {

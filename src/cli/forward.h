@@ -35,15 +35,22 @@ typedef struct forward {
     uint64_t passed_on; /* signals 1 to 64 that went to the command, a bit each */
 
     /* ours */
-    bool ending;      /* what comes now came too late to end us */
-    bool stop_wanted; /* SIGTSTP came, and nothing has stopped yet */
-    int fd;           /* -1: not open */
+    uint64_t held_back; /* signals that came before it ran */
+    bool ending;        /* what comes now came too late to end us */
+    bool stop_wanted;   /* SIGTSTP came, and nothing has stopped yet */
+    int fd;             /* -1: not open */
     uv_poll_t poll;
     uv_timer_t kill_timer;
 } forward;
 
 /** Take all signals from here on; they wait until the loop runs. Returns 0 or a negative errno. */
 int forward_open(forward *f, uv_loop_t *loop);
+
+/** Block SIGPIPE, which forward_open does too. */
+void forward_block_sigpipe(void);
+
+/** The command runs: pass on what came meanwhile. */
+void forward_child_started(forward *f);
 
 /** Whether a signal of this number was passed on to the command. */
 bool forward_passed_on(const forward *f, int signal);

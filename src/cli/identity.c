@@ -39,7 +39,7 @@ static int look_up(lookup call, const void *key, void *ret_entry, bool *ret_foun
     if (r == ENOENT || r == ESRCH || r == EBADF || r == EPERM)
         *ret_found = false;
     else if (r != 0)
-        return -r;
+        return r == EINVAL ? -EIO : -r; /* -EINVAL is what was written wrongly */
     return 0;
 }
 

@@ -44,7 +44,7 @@ static void print_usage(FILE *file) {
           file);
     for (const cli_command *const *c = commands; *c; c++)
         fprintf(file, "  %-10s%s\n", (*c)->name, (*c)->summary);
-    fputs("\nbrood COMMAND --help tells what a command takes.\n", file);
+    fputs("  help      tell what a command takes: brood help run\n", file);
 }
 
 typedef struct main_options {
@@ -69,30 +69,32 @@ static int print_help(void) {
     return cli_flush(NULL, 0);
 }
 
-static int print_command_help(const char *name) {
-    if (!name)
-        return print_help();
-    const cli_command *command = find_command(name);
-    if (!command) {
-        char shown[80];
-        cli_complain(NULL, "no command %s (brood --help)", text_quote_word(name, shown, sizeof shown));
-        return CLI_FAILED;
-    }
-    command->print_help(stdout);
-    return cli_flush(NULL, 0);
-}
-
 static int refuse_command(const char *name) {
     char shown[80];
     text_guess guess = {.word = name};
     for (const cli_command *const *c = commands; *c; c++)
         text_guess_try(&guess, (*c)->name);
+    text_guess_try(&guess, "help");
+    text_guess_try(&guess, "version");
     text_quote_word(name, shown, sizeof shown);
     if (guess.best)
         cli_complain(NULL, "no command %s; did you mean brood %s? (brood --help)", shown, guess.best);
     else
-        cli_complain(NULL, "no command %s; to start a program: brood run %s (brood --help)", shown, shown);
+        cli_complain(NULL, "no command %s; to start a program: brood run %s (brood --help)", shown,
+                     strpbrk(name, " \t") ? "-- PROGRAM" : shown);
     return CLI_FAILED;
+}
+
+static int print_command_help(const char *name) {
+    if (!name)
+        return print_help();
+    const cli_command *command = find_command(name);
+    if (strcmp(name, "help") == 0)
+        return print_help();
+    if (!command)
+        return refuse_command(name);
+    command->print_help(stdout);
+    return cli_flush(NULL, 0);
 }
 
 int main(int argc, char **argv) {
@@ -109,7 +111,7 @@ int main(int argc, char **argv) {
     }
     if (options.help)
         return print_help();
-    if (options.version) {
+    if (options.version || (*rest && strcmp(*rest, "version") == 0)) {
         printf("brood %s\n", brood_version());
         return cli_flush(NULL, 0);
     }

@@ -8,25 +8,10 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-static int write_all(int fd, const char *bytes, size_t len) {
-    while (len > 0) {
-        ssize_t n = write(fd, bytes, len);
-        if (n >= 0) {
-            bytes += n;
-            len -= (size_t)n;
-        } else if (errno == EAGAIN) { /* somebody else made it non-blocking */
-            poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
-        } else if (errno != EINTR) {
-            return -errno;
-        }
-    }
-    return 0;
-}
+#include "cli.h"
 
 static void write_pieces(void *the_relay) {
     relay *r = the_relay;
@@ -37,7 +22,7 @@ static void write_pieces(void *the_relay) {
             continue;
         }
         uv_mutex_unlock(&r->lock);
-        int result = write_all(r->fd, r->bytes, r->len);
+        int result = cli_write_all(r->fd, r->bytes, r->len);
         uv_mutex_lock(&r->lock);
         r->result = result;
         r->todo = false;

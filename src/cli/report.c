@@ -1,7 +1,6 @@
 /*
  * Writes the JSON report. Its keys are a promise to scripts: always all of them, null where nothing is known, new ones
- * only added. Arguments are bytes and JSON is Unicode: what is not UTF-8 becomes U+FFFD, and `command_line` has it
- * quoted.
+ * only added. Arguments are bytes and JSON is Unicode: what is not UTF-8 becomes U+FFFD, in `command_line` too.
  */
 #include "report.h"
 
@@ -13,6 +12,8 @@
 #include <unistd.h>
 
 #include <uv.h>
+
+#include "cli.h"
 
 /* Words that never change, unlike the text for people. */
 static const char *const reason_words[] = {
@@ -177,19 +178,6 @@ static void put_usage(FILE *out, const brood_exit *ended) {
     put_number(out, "involuntary_switches", (int64_t)used->involuntary_switches, known);
 }
 
-static int write_all(int fd, const char *bytes, size_t len) {
-    while (len > 0) {
-        ssize_t n = write(fd, bytes, len);
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        if (n > 0) {
-            bytes += n;
-            len -= (size_t)n;
-        }
-    }
-    return 0;
-}
-
 int report_write(int fd, const report *r) {
     char *line = NULL;
     size_t len = 0;
@@ -201,7 +189,7 @@ int report_write(int fd, const report *r) {
     put_usage(out, r->ended);
     fputs("}\n", out);
     bool whole = !ferror(out);
-    int result = fclose(out) == 0 && whole ? write_all(fd, line, len) : -ENOMEM;
+    int result = fclose(out) == 0 && whole ? cli_write_all(fd, line, len) : -ENOMEM;
     free(line);
     return result;
 }

@@ -48,9 +48,9 @@ static void tell_signal(void *the_run, int signal, int result) {
     const char *name = brood_signal_name(signal);
     r->last_signal = signal;
     if (result == 0 && r->options->verbose)
-        cli_complain("run", "passed %s on", name);
+        cli_remark("run", "passed %s on", name);
     if (result < 0 && result != -ESRCH && !r->options->quiet) /* -EPERM: it runs as somebody else by now */
-        cli_complain("run", "could not pass %s on: %s", name, strerror(-result));
+        cli_remark("run", "could not pass %s on: %s", name, strerror(-result));
 }
 
 static void tell_held(void *the_run, int signal) {
@@ -58,18 +58,18 @@ static void tell_held(void *the_run, int signal) {
     if (r->held || r->options->quiet)
         return;
     r->held = true;
-    cli_complain("run",
-                 "the command was stopped by %s: it uses the terminal from a process group of its own; "
-                 "--own child leaves it in the terminal's foreground",
-                 brood_signal_name(signal));
+    cli_remark("run",
+               "the command was stopped by %s: it uses the terminal from a process group of its own; "
+               "--own child leaves it in the terminal's foreground",
+               brood_signal_name(signal));
 }
 
 /* --- what the command does --- */
 
 static void tell_start(const run *r, pid_t pid) {
     char line[1000];
-    cli_complain("run", "started %s (pid %ld, owned: %s)", run_command_line(r, line, sizeof line), (long)pid,
-                 run_own_word(r->own));
+    cli_remark("run", "started %s (pid %ld, owned: %s)", run_command_line(r, line, sizeof line), (long)pid,
+               run_own_word(r->own));
 }
 
 /* The pid is all that is left of it. If it cannot be told, whoever started us learns at least that there is one. */
@@ -88,6 +88,7 @@ static void leave_it(run *r, brood_child *child) {
 static void command_started(brood_child *child, void *the_run) {
     run *r = the_run;
     run_close_files(r); /* a FIFO's other end waits for the last writer, and that has to be the command */
+    forward_child_started(&r->forward);
     if (r->options->verbose)
         tell_start(r, brood_child_pid(child));
     if (r->options->detach)
@@ -141,7 +142,10 @@ static int open_forward(run *r) {
     r->forward.on_leave = leave_by_signal;
     r->forward.on_held = tell_held;
     r->forward.data = r;
-    return r->options->detach ? 0 : forward_open(&r->forward, &r->loop);
+    if (!r->options->detach)
+        return forward_open(&r->forward, &r->loop);
+    forward_block_sigpipe();
+    return 0;
 }
 
 /* libuv does not fail where it finds no descriptors for its signals, it aborts: so look first. */
@@ -168,11 +172,11 @@ static int open_loop(run *r) {
     r->loop_open = true;
     uv_timer_init(&r->loop, &r->drain_timer);
     uv_unref((uv_handle_t *)&r->drain_timer); /* what it bounds is what keeps the loop alive */
-    result = open_relays(r);
-    if (result < 0)
-        return run_fail(r, BROOD_STEP_LOOP, "copying its output", result);
     result = open_forward(r);
-    return result < 0 ? run_fail(r, BROOD_STEP_LOOP, "signals", result) : 0;
+    if (result < 0)
+        return run_fail(r, BROOD_STEP_LOOP, "signals", result);
+    result = open_relays(r); /* threads: with the signals blocked by now, none is delivered to them */
+    return result < 0 ? run_fail(r, BROOD_STEP_LOOP, "copying its output", result) : 0;
 }
 
 /* Starts it and waits until there is nothing more to wait for. */

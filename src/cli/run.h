@@ -30,6 +30,7 @@ typedef struct run {
     const char *const *args; /* what is executed */
     const char **env;        /* what is set and taken away */
     int files[3];            /* opened for the command's slots; -1: none */
+    bool err_is_out;         /* slot 2 is slot 1 */
     brood_slot *others;      /* descriptors beyond these that are handed on */
     size_t other_count;
     int report_fd;       /* -1: no report */

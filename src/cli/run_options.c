@@ -202,6 +202,19 @@ static int read_path(const char *text, void *field, args_problem *problem) {
     return args_read_text(text, field, problem);
 }
 
+static int read_file(const char *text, void *field, args_problem *problem) {
+    if (strcmp(text, "-") == 0)
+        return args_refuse(problem, "write a file's name; left out, it is inherited (a file named - is ./-)");
+    return read_path(text, field, problem);
+}
+
+static int read_report_file(const char *text, void *field, args_problem *problem) {
+    if (strcmp(text, "-") == 0 || strcmp(text, "null") == 0)
+        return args_refuse(problem, "write a file's name; --report json alone writes to stderr (a file of that name "
+                                    "is ./NAME)");
+    return read_path(text, field, problem);
+}
+
 #define FIELD(name) .field = offsetof(run_options, name)
 
 static const args_option table[] = {
@@ -259,19 +272,19 @@ static const args_option table[] = {
     {.section = "Its input and output (inherited unless said otherwise)",
      .name = "stdin",
      .value = "FILE",
-     .read = read_path,
+     .read = read_file,
      FIELD(in),
      .also = "input",
      .help = "read its input from FILE; null: there is none"},
     {.name = "stdout",
      .value = "FILE",
-     .read = read_path,
+     .read = read_file,
      FIELD(out),
      .also = "output",
      .help = "write its output to FILE; null: drop it"},
     {.name = "stderr",
      .value = "FILE",
-     .read = read_path,
+     .read = read_file,
      FIELD(err),
      .also = "error",
      .help = "write its errors to FILE; null: drop them"},
@@ -280,7 +293,8 @@ static const args_option table[] = {
     {.name = "close-fds",
      FIELD(close_fds),
      .also = "no-inherit",
-     .help = "no descriptors but these three reach it; without this, all that brood was given do"},
+     .help = "no descriptors but these three reach it; without this, and without --user, --group or --groups, all "
+             "that brood was given do"},
 
     {.section = "When it ends",
      .name = "timeout",
@@ -335,7 +349,7 @@ static const args_option table[] = {
      .help = "one line of JSON on stderr when it has ended: how, why, times, memory"},
     {.name = "report-file",
      .value = "FILE",
-     .read = read_path,
+     .read = read_report_file,
      FIELD(report_file),
      .also = "joblog log",
      .help = "the report goes to FILE"},
@@ -369,7 +383,7 @@ static const char *needs_somebody(const run_options *o) {
 static int check_command(const run_options *o, args_problem *problem) {
     if (!o->command[0])
         return args_refuse(problem, "no command; it comes after the options: brood run -- sleep 5");
-    if (!o->shell && !o->command[0][0])
+    if (!o->command[0][0])
         return args_refuse(problem, "the command is empty (a variable that is not set?)");
     if (o->shell && o->command[1])
         return args_refuse(problem, "--shell takes the command as one word; quote it: --shell 'ls | wc -l'");

@@ -36,10 +36,10 @@ static int not_started_status(const run *r) {
 
 static int exit_status(const run *r) {
     const brood_exit *ended = &r->ended;
-    if (r->failure.code < 0)
-        return not_started_status(r);
     if (r->failed)
         return CLI_FAILED;
+    if (r->failure.code < 0)
+        return not_started_status(r);
     if (r->options->detach)
         return 0;
     if (r->left_by)
@@ -68,11 +68,16 @@ static const char *describe_end(const run *r, char *ret_text, size_t size) {
     char end[100], time[32];
     const run_options *o = r->options;
     describe_exit(&r->ended, end, sizeof end);
+    char stopped[100] = "";
+    if (r->ended.stop_error)
+        snprintf(stopped, sizeof stopped, "could not be stopped (%s), ", strerror(-r->ended.stop_error));
     if (r->ended.reason == BROOD_REASON_TIMED_OUT)
-        snprintf(ret_text, size, "timed out after %s, %s", text_write_duration(o->timeout.ms, time, sizeof time), end);
+        snprintf(ret_text, size, "timed out after %s, %s%s", text_write_duration(o->timeout.ms, time, sizeof time),
+                 stopped, end);
     else if (r->ended.reason == BROOD_REASON_IDLE)
-        snprintf(ret_text, size, "wrote nothing for %s and was stopped, %s",
-                 text_write_duration(o->idle_timeout.ms, time, sizeof time), end);
+        snprintf(ret_text, size, "wrote nothing for %s and %s%s",
+                 text_write_duration(o->idle_timeout.ms, time, sizeof time),
+                 r->ended.stop_error ? stopped : "was stopped, ", end);
     else
         snprintf(ret_text, size, "%s", end);
     return ret_text;

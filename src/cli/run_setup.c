@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "text.h"
@@ -34,7 +35,7 @@ static int refuse(run *r, int code, const char *message) {
 
 static int find_identity(run *r) {
     const run_options *o = r->options;
-    args_problem problem;
+    args_problem problem = {{0}};
     int result = identity_find(&r->who, o->user, o->group, o->groups, &problem);
     return result < 0 ? refuse(r, result, problem.text) : 0;
 }
@@ -81,11 +82,6 @@ static bool is_null_word(const char *path) {
     return strcmp(path, "null") == 0;
 }
 
-/* --stderr naming the same file as --stdout means one file, not two that overwrite each other. */
-static bool err_follows_out(const run_options *o) {
-    return o->err_to_out || (o->err && o->out && !is_null_word(o->out) && strcmp(o->err, o->out) == 0);
-}
-
 static int open_path(run *r, const char *path, int flags, int *ret_fd) {
     int fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0666);
     if (fd >= 0) {
@@ -102,14 +98,45 @@ static int write_flags(const run_options *o) {
     return O_WRONLY | O_CREAT | (o->append ? O_APPEND : O_TRUNC);
 }
 
+static void close_file(run *r, int slot) {
+    if (r->files[slot] >= 0)
+        close(r->files[slot]);
+    r->files[slot] = -1;
+}
+
+static bool is_same_file(int a, int b) {
+    struct stat one, other;
+    return a >= 0 && b >= 0 && fstat(a, &one) == 0 && fstat(b, &other) == 0 && S_ISREG(one.st_mode) &&
+           one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* --stderr naming the same file as --stdout means one open file, not two that overwrite each other. */
 static int open_files(run *r) {
     const run_options *o = r->options;
-    const char *paths[] = {o->in, o->out, err_follows_out(o) ? NULL : o->err};
+    bool same_path = o->err && o->out && strcmp(o->err, o->out) == 0;
+    const char *paths[] = {o->in, o->out, same_path ? NULL : o->err};
     int result = 0;
     for (int slot = 0; slot < 3 && result == 0; slot++)
         if (paths[slot] && !is_null_word(paths[slot]))
             result = open_path(r, paths[slot], slot == 0 ? O_RDONLY : write_flags(o), &r->files[slot]);
+    r->err_is_out = o->err_to_out || (same_path && !is_null_word(o->out)) || is_same_file(r->files[1], r->files[2]);
+    if (r->err_is_out)
+        close_file(r, 2);
     return result;
+}
+
+static bool appends(int fd) {
+    return fcntl(fd, F_GETFL) & O_APPEND;
+}
+
+/* Each would write over the other, unless both add at the end. */
+static int check_report(run *r) {
+    for (int slot = 1; slot <= 2; slot++) {
+        int fd = run_destination(r, slot);
+        if (r->report_fd > STDERR_FILENO && is_same_file(r->report_fd, fd) && !(appends(fd) && appends(r->report_fd)))
+            return refuse(r, -EINVAL, "the report and the command's output would go to one file, over each other");
+    }
+    return 0;
 }
 
 static int open_report(run *r) {
@@ -119,12 +146,6 @@ static int open_report(run *r) {
     if (o->report)
         r->report_fd = STDERR_FILENO;
     return 0;
-}
-
-static void close_file(run *r, int slot) {
-    if (r->files[slot] >= 0)
-        close(r->files[slot]);
-    r->files[slot] = -1;
 }
 
 void run_close_files(run *r) {
@@ -146,11 +167,11 @@ int run_destination(const run *r, int slot) {
 }
 
 bool run_is_relayed(const run *r, int slot) {
-    return r->options->idle_timeout.ms > 0 && (slot == 1 || (slot == 2 && !err_follows_out(r->options)));
+    return r->options->idle_timeout.ms > 0 && (slot == 1 || (slot == 2 && !r->err_is_out));
 }
 
 static brood_stdio slot_of(run *r, int slot) {
-    if (slot == 2 && err_follows_out(r->options))
+    if (slot == 2 && r->err_is_out)
         return (brood_stdio){.kind = BROOD_STDIO_SLOT, .slot = 1};
     if (run_is_relayed(r, slot))
         return (brood_stdio){
@@ -181,10 +202,10 @@ static int add_other(run *r, int fd) {
 /*
  * The library closes what it is not told of. At a shell, however, whoever gives brood a descriptor means it for the
  * command: `diff <(a) <(b)`, make's job server, sockets from systemd. A daemon that is let go gets none: it would
- * hold them for ever.
+ * hold them for ever. Nor does another user: it may be what that user must not read.
  */
 static int find_others(run *r) {
-    if (r->options->close_fds || r->options->detach)
+    if (r->options->close_fds || r->options->detach || r->who.set_uid || r->who.set_gid || r->who.set_groups)
         return 0;
     DIR *directory = opendir("/proc/self/fd");
     if (!directory)
@@ -226,6 +247,8 @@ int run_prepare(run *r) {
         result = set_env(r);
     if (result == 0)
         result = open_files(r);
+    if (result == 0)
+        result = check_report(r);
     if (result == 0)
         result = find_others(r);
     r->own = own_what(r);

@@ -45,6 +45,17 @@ is "$status" 125
 [[ $err =~ started\ pid\ ([0-9]+),\ but\ cannot\ write ]] || fail "the pid"
 kill -KILL "${BASH_REMATCH[1]}"
 
+mkfifo unread
+: <unread &
+exec 5>unread
+wait $!
+status=0
+"$BROOD" run --detach -- "$BROOD_CHILD" hold >&5 2>err.txt || status=$?
+exec 5>&-
+is "$status" 125
+[[ $(cat err.txt) =~ started\ pid\ ([0-9]+),\ but\ cannot\ write ]] || fail "the pid"
+kill -KILL "${BASH_REMATCH[1]}"
+
 # as another user the start is not waited for on the spot
 if [[ $(id -u) == 0 ]]; then
     pid=$("$BROOD" run --detach --user nobody -- sleep 60)

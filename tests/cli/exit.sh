@@ -27,6 +27,13 @@ brood_run -- "$BROOD_CHILD" signal 40
 is "$status" 168
 
 # not started
+for words in 'ls -la' 'A=5' 'cd'; do
+    brood_run "$words"
+    is "$status" 127
+    has "$err" " (" # what may have been meant
+done
+brood_run 'ls -la'
+has "$err" "--shell"
 # too few descriptors for libuv, which would abort; and for the start
 for few in 6 12; do
     run bash -c 'ulimit -n "$1" && exec "${@:2}"' limited "$few" "$BROOD" run -- true

@@ -68,3 +68,18 @@ has "$(cat report)" '"code":0'
 run bash -c '"$BROOD" run -- yes | head -1; echo ${PIPESTATUS[0]}'
 is "$out" $'y\n141'
 is "$err" ""
+
+# one file under two names
+brood_run --stdout one --stderr ./one -- "$BROOD_CHILD" both both
+is "$(cat one)" $'out\nerr\nout\nerr'
+brood_run --stdout one --report-file ./one -- "$BROOD_CHILD" both
+is "$status" 125
+has "$err" "would go to one file"
+brood_run --append --stdout two --report-file two -- "$BROOD_CHILD" print x
+is "$(head -1 two)" x
+has "$(tail -1 two)" '"exit_status":0'
+for option in --stdin --stdout --stderr --report-file; do
+    brood_run $option - -- true
+    is "$status" 125
+    has "$err" "a file's name"
+done

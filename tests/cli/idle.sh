@@ -68,3 +68,17 @@ brood_run --idle-timeout 60 -- "$BROOD_CHILD" daemon forever
 is "$status" 0
 ! is_gone "$out" || fail "nobody should have ended it"
 kill -KILL "$out"
+
+# a signal is passed on, although there are threads that could get it
+"$BROOD" run --idle-timeout 60 -v -- "$BROOD_CHILD" hold >/dev/null 2>err.txt &
+brood=$!
+until_true grep -q started err.txt
+kill -TERM "$brood"
+status=0
+wait "$brood" || status=$?
+is "$status" 143
+has "$(cat err.txt)" "passed SIGTERM on"
+
+# and where nobody reads, it is the command that meets SIGPIPE: brood lives to tell
+run bash -c '"$BROOD" run --idle-timeout 60 --report-file report -- yes | head -1'
+has "$(cat report)" '"exit_status":141'

@@ -71,3 +71,12 @@ brood_run --stdout out-file -t 60 -- "$BROOD_CHILD" daemon forever
 is "$status" 0
 ! is_gone "$(cat out-file)" || fail "it had nothing to do with it"
 kill -KILL "$(cat out-file)"
+
+# asked again and again: SIGKILL is due from the first time on
+"$BROOD" run -k 0.5 -v -- "$BROOD_CHILD" ignore TERM pause 2>err.txt &
+brood=$!
+until_true grep -q started err.txt
+while kill -TERM "$brood" 2>/dev/null && ! is_gone "$brood"; do sleep 0.1; done
+status=0
+wait "$brood" || status=$?
+is "$status" 137

@@ -107,3 +107,16 @@ has "$out" "uid 0 0 0"
 has "$out" $'groups\n'
 brood_run --group root --groups root -- "$BROOD_CHILD" ids
 has "$out" $'groups 0\n'
+
+# descriptors are not for another user
+exec 7</dev/null
+brood_run --user nobody -- "$BROOD_CHILD" fds
+is "$(cut -d' ' -f1 out.txt | sort | paste -sd ' ')" "0 1 2"
+exec 7<&-
+
+# whom brood may not signal it cannot stop, and says so
+if run setpriv --bounding-set -kill --inh-caps -kill true && [[ $status == 0 ]]; then
+    run setpriv --bounding-set -kill --inh-caps -kill "$BROOD" run --user nobody -t 0.2 -k 0.1 -- "$BROOD_CHILD" sleep 600
+    is "$status" 124
+    has "$err" "could not be stopped (Operation not permitted)"
+fi
