@@ -26,7 +26,8 @@ int cli_write_all(int fd, const char *bytes, size_t len) {
 
 enum { LINE_SIZE = 2048 };
 
-static size_t make_line(char *ret_line, const char *command, const char *format, va_list list) {
+__attribute__((format(printf, 3, 0))) static size_t make_line(char *ret_line, const char *command, const char *format,
+                                                              va_list list) {
     char text[LINE_SIZE - 48];
     int wanted = vsnprintf(text, sizeof text, format, list);
     if (wanted >= (int)sizeof text)

@@ -73,9 +73,9 @@ is "$status" 0
 kill -KILL "$(cat out-file)"
 
 # asked again and again: SIGKILL is due from the first time on
-"$BROOD" run -k 0.5 -v -- "$BROOD_CHILD" ignore TERM pause 2>err.txt &
+"$BROOD" run -k 0.5 -- "$BROOD_CHILD" ignore TERM print ready pause >out.txt &
 brood=$!
-until_true grep -q started err.txt
+until_true grep -q ready out.txt
 while kill -TERM "$brood" 2>/dev/null && ! is_gone "$brood"; do sleep 0.1; done
 status=0
 wait "$brood" || status=$?
