@@ -73,10 +73,13 @@ is "$status" 0
 kill -KILL "$(cat out-file)"
 
 # asked again and again: SIGKILL is due from the first time on
-"$BROOD" run -k 0.5 -- "$BROOD_CHILD" ignore TERM print ready pause >out.txt &
+"$BROOD" run -k 0.5 -- "$BROOD_CHILD" ignore TERM print ready pause >out.txt 2>err.txt &
 brood=$!
 until_true grep -q ready out.txt
-while kill -TERM "$brood" 2>/dev/null && ! is_gone "$brood"; do sleep 0.1; done
-status=0
+command=$(pgrep -P "$brood")
+until is_gone "$command"; do
+    kill -TERM "$brood"
+    sleep 0.1
+done
 wait "$brood" || status=$?
-is "$status" 137
+has "$(cat err.txt)" "ended by SIGKILL"
