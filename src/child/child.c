@@ -479,7 +479,8 @@ static void see_exit(brood_child *c) {
     brood__watch_stop(&c->watch);
     if (!c->orphan) {
         exited(c);
-        brood__child_tell_later(c);
+        if (c->state == BROOD__EXITED) /* else, cancelled, it has told its last already */
+            brood__child_tell_later(c);
     } else {
         tell_orphan(c);
         finish(c);
