@@ -170,12 +170,19 @@ static void readable(uv_poll_t *poll, int status, int events) {
     read_signals(poll->data);
 }
 
-/* Our own writes fail with EPIPE then. The command starts with an empty mask, and ignores what we were told to. */
+/*
+ * These and SIGPIPE, in one step: one that a write of ours left pending must never get through. Our writes fail with
+ * EPIPE then; the command starts with an empty mask, and ignores what we were told to.
+ */
+static void block(int how, sigset_t set) {
+    sigaddset(&set, SIGPIPE);
+    sigprocmask(how, &set, NULL);
+}
+
 void forward_block_sigpipe(void) {
-    sigset_t block;
-    sigemptyset(&block);
-    sigaddset(&block, SIGPIPE);
-    sigprocmask(SIG_BLOCK, &block, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    block(SIG_BLOCK, none);
 }
 
 int forward_open(forward *f, uv_loop_t *loop) {
@@ -190,8 +197,7 @@ int forward_open(forward *f, uv_loop_t *loop) {
         f->fd = -1;
         return r;
     }
-    sigprocmask(SIG_SETMASK, &set, NULL);
-    forward_block_sigpipe();
+    block(SIG_SETMASK, set);
     uv_timer_init(loop, &f->kill_timer);
     f->poll.data = f->kill_timer.data = f;
     uv_poll_start(&f->poll, UV_READABLE, readable);
@@ -228,8 +234,7 @@ void forward_close(forward *f) {
     f->fd = -1;
     sigset_t none;
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    forward_block_sigpipe();
+    block(SIG_SETMASK, none);
 }
 
 void forward_die(int signal_number) {

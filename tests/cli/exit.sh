@@ -34,6 +34,15 @@ for words in 'ls -la' 'A=5' 'cd'; do
 done
 brood_run 'ls -la'
 has "$err" "--shell"
+# nobody reads what brood says: it still ends as the command did
+mkfifo unread
+: <unread &
+exec 5>unread
+wait $!
+status=0
+"$BROOD" run -v -- "$BROOD_CHILD" exit 7 2>&5 || status=$?
+exec 5>&-
+is "$status" 7
 # too few descriptors for libuv, which would abort; and for the start
 for few in 6 12; do
     run bash -c 'ulimit -n "$1" && exec "${@:2}"' limited "$few" "$BROOD" run -- true
