@@ -350,17 +350,14 @@ static void tell_result(brood_child *c) {
 /* The last event. */
 static void finish(brood_child *c) {
     brood__child_pin(c);
-    flush_reports(c);
-    if (!c->orphan) {
-        brood__child_become(c, BROOD__ENDED);
-        brood__trace("close", c->exit.pid, 0, NULL);
-        c->ended_us = brood__now_us();
-        brood__owned_done(&c->owned);
-        tell_result(c);
-        if (c->on_close)
-            c->on_close(c, &c->exit, c->data);
-    }
-    if (c->closed || c->self_closing || c->orphan)
+    brood__child_become(c, BROOD__ENDED);
+    brood__trace("close", c->exit.pid, 0, NULL);
+    c->ended_us = brood__now_us();
+    brood__owned_done(&c->owned);
+    tell_result(c);
+    if (c->on_close)
+        c->on_close(c, &c->exit, c->data);
+    if (c->closed || c->self_closing)
         brood__child_dispose(c);
     brood__child_unpin(c);
 }
@@ -421,7 +418,7 @@ void brood__child_failed(brood_child *c, const brood_failure *why) {
     brood__child_unpin(c);
 }
 
-/* An orphan is not even waited for any more. */
+/* An orphan that has ended, or is not even waited for any more. */
 void brood__child_abandon(brood_child *c) {
     brood__child_pin(c);
     brood__watch_stop(&c->watch);
@@ -483,7 +480,7 @@ static void see_exit(brood_child *c) {
             brood__child_tell_later(c);
     } else {
         tell_orphan(c);
-        finish(c);
+        brood__child_abandon(c);
     }
 }
 

@@ -125,7 +125,7 @@ void brood__child_watch_ready(brood__watch *watch);
 /* There is no process, or there never should have been: tell, from within uv_run, and end. */
 void brood__child_failed(brood_child *c, const brood_failure *why);
 
-/* An orphan is not even waited for any more. */
+/* An orphan that has ended, or is not even waited for any more. */
 void brood__child_abandon(brood_child *c);
 
 /* c->result, if there is memory. */

@@ -97,15 +97,19 @@ static void handle_closed(uv_handle_t *handle) {
     brood__loop_free_if_unused(loop);
 }
 
+static void opened(brood__gate *gate, uv_handle_t *handle) {
+    gate->open_handles++;
+    handle->data = gate;
+    uv_unref(handle);
+}
+
 static int init_mail(brood__gate *gate) {
     int r = brood__fault("uv_async_init", EMFILE);
     if (r == 0)
         r = uv_async_init(gate->loop->uv, &gate->mail, mail_came);
     if (r < 0)
         return r;
-    gate->open_handles++;
-    gate->mail.data = gate;
-    uv_unref((uv_handle_t *)&gate->mail);
+    opened(gate, (uv_handle_t *)&gate->mail);
     return 0;
 }
 
@@ -115,9 +119,7 @@ static int init_watches(brood__gate *gate, int epoll) {
         r = uv_poll_init(gate->loop->uv, &gate->watches, epoll);
     if (r < 0)
         return r;
-    gate->open_handles++;
-    gate->watches.data = gate;
-    uv_unref((uv_handle_t *)&gate->watches);
+    opened(gate, (uv_handle_t *)&gate->watches);
     uv_poll_start(&gate->watches, UV_READABLE, watches_ready);
     return 0;
 }
