@@ -687,12 +687,12 @@ static void stop_at_written(watch *w, const char *event) {
 }
 
 TEST(stop_in_the_report_of_a_write_that_failed) {
-    static char much[1 << 20];
+    static char much[1 << 20] = "\n"; /* the child goes once it has read that, so never before the write */
     watch *w = watch_new();
     w->then = stop_at_written;
-    START_KEPT(w, .args = BROOD_ARGS(CHILD, "exit", "0"), .in = {.kind = BROOD_STDIO_PIPE}, .out = WATCHED,
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "line", "exit", "0"), .in = {.kind = BROOD_STDIO_PIPE}, .out = WATCHED,
                .timeout_ms = 100000);
-    brood_stream_write(brood_child_stream(w->child, 0), much, sizeof much, watch_on_written, w);
+    CHECK_EQ(brood_stream_write(brood_child_stream(w->child, 0), much, sizeof much, watch_on_written, w), 1);
     RUN();
     CHECK_EQ(w->closes, 1);
     CHECK_EQ(w->writes, 1);
