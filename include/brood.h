@@ -12,5 +12,6 @@
 #include <brood/own.h>
 #include <brood/process.h>
 #include <brood/stream.h>
+#include <brood/value.h>
 
 #endif
