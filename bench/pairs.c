@@ -16,7 +16,8 @@
  *     --markdown FILE   append a table
  *
  * The ratio is the median over the rounds, with its 95 % bootstrap interval. It is resolved if the interval is at most
- * 0.1 wide, for ratios over 1 a tenth of the ratio. A bar holds if the interval reaches it.
+ * 0.1 wide, for ratios over 1 a tenth of the ratio. A bar holds if the interval reaches it, or, however wide, lies
+ * beyond it; without a bar nobody waits for more rounds.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -226,8 +227,13 @@ static bool resolved(estimate e) {
     return e.high - e.low <= 0.1 * (e.middle > 1 ? e.middle : 1);
 }
 
+/** Or it is wide, and all of it on the bar's better side. */
+static bool decided(const command *c, estimate e) {
+    return resolved(e) || (c->bar_is == '>' && e.low >= c->bar) || (c->bar_is == '<' && e.high <= c->bar);
+}
+
 static const char *verdict(const command *c, estimate e) {
-    if (!resolved(e))
+    if (!decided(c, e))
         return "not resolved";
     if (!c->bar_is)
         return "";
@@ -346,7 +352,7 @@ static bool settle(void) {
     bool all = true;
     for (int i = 1; i < command_count; i++) {
         command *c = &commands[i];
-        if (!c->done && resolved(ratio_to(c, FIGURE))) {
+        if (!c->done && (!c->bar_is || decided(c, ratio_to(c, FIGURE)))) {
             c->done = true;
             stop(c);
         }

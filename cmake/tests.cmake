@@ -48,7 +48,7 @@ endif()
 if(BROOD_TESTS AND test_sources)
     add_executable(brood-test ${test_sources})
     target_include_directories(brood-test PRIVATE tests)
-    target_compile_definitions(brood-test PRIVATE BROOD_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
+    target_compile_definitions(brood-test PRIVATE BROOD_TEST_SOURCES="${PROJECT_SOURCE_DIR}/tests")
     target_link_libraries(brood-test PRIVATE brood_internal brood_static $<TARGET_NAME_IF_EXISTS:brood_cli>)
     # Its own deadline comes first: it tells more than ctest's.
     set(environment BROOD_TEST_BIN_DIR=${PROJECT_BINARY_DIR} BROOD_TEST_SLOW=${slow} BROOD_TEST_DEADLINE_MS=50000)
@@ -94,11 +94,15 @@ endif()
 
 # What real Node makes of the same bytes.
 if(BROOD_TESTS)
-    add_executable(brood-values tests/node/values.c)
-    target_link_libraries(brood-values PRIVATE brood_internal brood_static)
-    add_test(NAME node-values COMMAND ${run_here} bash ${PROJECT_SOURCE_DIR}/tests/node/values.sh)
-    set_tests_properties(node-values PROPERTIES TIMEOUT ${deadline} SKIP_RETURN_CODE 77 ENVIRONMENT
-        "VALUES=$<TARGET_FILE:brood-values>;SRC=${PROJECT_SOURCE_DIR}")
+    foreach(name values peer)
+        add_executable(brood-${name} tests/node/${name}.c)
+        target_link_libraries(brood-${name} PRIVATE brood_internal brood_static)
+    endforeach()
+    foreach(name values pairs)
+        add_test(NAME node-${name} COMMAND ${run_here} bash ${PROJECT_SOURCE_DIR}/tests/node/${name}.sh)
+        set_tests_properties(node-${name} PROPERTIES TIMEOUT ${deadline} SKIP_RETURN_CODE 77 ENVIRONMENT
+            "VALUES=$<TARGET_FILE:brood-values>;PEER=$<TARGET_FILE:brood-peer>;SRC=${PROJECT_SOURCE_DIR}")
+    endforeach()
 endif()
 
 # Examples see what a user sees: the shared library and the public headers. `test: run` in the first lines makes one a

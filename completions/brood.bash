@@ -88,15 +88,36 @@ _brood_run() {
     fi
 }
 
+_brood_talk() {
+    local i cur=${COMP_WORDS[COMP_CWORD]}
+    for ((i = 2; i < COMP_CWORD; i++)); do
+        [[ ${COMP_WORDS[i]} == -?* && ${COMP_WORDS[i]} != -- ]] && continue
+        [[ ${COMP_WORDS[i]} == -- ]] && ((++i))
+        if declare -F _command_offset >/dev/null; then
+            _command_offset "$i"
+        else
+            compopt -o default
+        fi
+        return
+    done
+    if [[ $cur == -* ]]; then
+        COMPREPLY=($(compgen -W '--advanced -a --raw -r --replies -n --help -h' -- "$cur"))
+    else
+        COMPREPLY=($(compgen -c -- "$cur"))
+    fi
+}
+
 _brood() {
     local cur=${COMP_WORDS[COMP_CWORD]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'run help --help -h --version -V' -- "$cur"))
+        COMPREPLY=($(compgen -W 'run talk help --help -h --version -V' -- "$cur"))
     elif [[ ${COMP_WORDS[1]} == run ]]; then
         _brood_run 2
     elif [[ ${COMP_WORDS[1]} == help && $COMP_CWORD -eq 2 ]]; then
-        COMPREPLY=($(compgen -W 'run' -- "$cur"))
+        COMPREPLY=($(compgen -W 'run talk' -- "$cur"))
+    elif [[ ${COMP_WORDS[1]} == talk ]]; then
+        _brood_talk
     fi
 }
 

@@ -39,10 +39,11 @@ set -l files '(__fish_complete_path (commandline -ct))'
 
 complete -c brood -f
 complete -c brood -n __fish_use_subcommand -a run -d 'Run a command within limits, and end as it ends'
+complete -c brood -n __fish_use_subcommand -a talk -d 'Exchange messages with a program, a line of JSON each'
 complete -c brood -n __fish_use_subcommand -a help -d 'Print help'
 complete -c brood -n __fish_use_subcommand -s h -l help -d 'Print help'
 complete -c brood -n __fish_use_subcommand -s V -l version -d 'Print the version'
-complete -c brood -n '__fish_seen_subcommand_from help' -a run
+complete -c brood -n '__fish_seen_subcommand_from help' -a 'run talk'
 
 complete $run -s C -l cwd -x -a '(__fish_complete_directories (commandline -ct))' -d 'Run it in this directory'
 complete $run -s e -l env -x -a '(set -nx)' -d 'Set NAME=VALUE, or take NAME away'
@@ -74,3 +75,10 @@ complete $run -s v -l verbose -d 'Say what is started, signalled and how it ende
 complete $run -s h -l help -d 'Print help'
 complete $run -a '(__fish_complete_command)' -d Command
 complete -c brood -n '__brood_run_words >/dev/null' -a '(__brood_run_complete_command)'
+
+set -l talk -c brood -n '__fish_seen_subcommand_from talk'
+complete $talk -s a -l advanced -d 'Send structured clone instead of JSON'
+complete $talk -s r -l raw -d 'Lines are strings as they are'
+complete $talk -s n -l replies -d 'Wait for as many messages as were sent'
+complete $talk -s h -l help -d 'Print help'
+complete $talk -a '(__fish_complete_subcommand --fcs-skip=2)' -d Command

@@ -7,6 +7,7 @@
 #define BROOD_H
 
 #include <brood/base.h>
+#include <brood/channel.h>
 #include <brood/child.h>
 #include <brood/loop.h>
 #include <brood/own.h>

@@ -9,6 +9,7 @@
 #define BROOD_CHILD_H
 
 #include <brood/base.h>
+#include <brood/channel.h>
 #include <brood/loop.h>
 #include <brood/own.h>
 #include <brood/process.h>
@@ -126,6 +127,15 @@ typedef struct brood_options {
     size_t max_buffer;
     brood_abort *abort; /**< stops the child when pulled; the child holds on to it */
 
+    /* its messages: brood_fork only */
+    brood_serialization serialization;       /**< how messages become bytes; the child is told */
+    brood_on_message on_message;             /**< NULL: they wait until brood_channel_listen */
+    brood_on_disconnect on_disconnect;       /**< the channel is closed; before on_close */
+    brood_on_channel_drain on_channel_drain; /**< room again after a send returned 1 */
+    /** the channel's limits; NULL: the defaults. Its callbacks and data must be NULL: they stand here. Copied. */
+    const brood_channel_options *channel;
+    int channel_slot; /**< the child's descriptor for it, 3 to 65535; 0: the lowest from 3 on that is free */
+
     /* how to start, what to tell */
     /** start on a starter thread: the loop does not wait for the kernel. Failures come by on_error. */
     bool offload;
@@ -143,6 +153,8 @@ typedef struct brood_options {
 /** @cond sized: the public forms pass the struct's size, so that programs compiled earlier keep working */
 BROOD_API int brood_spawn_sized(uv_loop_t *loop, const brood_options *options, size_t size, brood_child **ret_child,
                                 brood_failure *ret_failure);
+BROOD_API int brood_fork_sized(uv_loop_t *loop, const brood_options *options, size_t size, brood_child **ret_child,
+                               brood_failure *ret_failure);
 BROOD_API int brood_exec_sized(uv_loop_t *loop, const char *command, const brood_options *options, size_t size,
                                brood_on_result on_result, void *data, brood_child **ret_child);
 BROOD_API int brood_exec_file_sized(uv_loop_t *loop, const brood_options *options, size_t size,
@@ -172,6 +184,18 @@ BROOD_API int brood_result_take_sized(brood_result *result, brood_result *ret_re
 static inline int brood_spawn(uv_loop_t *loop, const brood_options *options, brood_child **ret_child,
                               brood_failure *ret_failure) {
     return brood_spawn_sized(loop, options, sizeof *options, ret_child, ret_failure);
+}
+
+/**
+ * Start a child with a channel for messages. It may be any program that knows Node's channel: a Node program
+ * (`BROOD_ARGS("node", "worker.js")`), or one that calls brood_channel_open_parent or brood_worker_main. Otherwise as
+ * brood_spawn, all of whose options hold. The channel keeps the loop alive until it is closed.
+ *
+ * ret_child    as brood_spawn's; its channel is brood_child_channel
+ */
+static inline int brood_fork(uv_loop_t *loop, const brood_options *options, brood_child **ret_child,
+                             brood_failure *ret_failure) {
+    return brood_fork_sized(loop, options, sizeof *options, ret_child, ret_failure);
 }
 
 /**
@@ -251,6 +275,12 @@ BROOD_API const brood_exit *brood_child_exit(const brood_child *child);
 
 /** The host's end of a slot's pipe, or NULL if that slot is no pipe. */
 BROOD_API brood_stream *brood_child_stream(brood_child *child, int slot);
+
+/** The host's end of the channel of a child that brood_fork started; NULL for all others. Valid as the child is. */
+BROOD_API brood_channel *brood_child_channel(brood_child *child);
+
+/** The child that a channel belongs to; NULL for the channel to this process's parent. */
+BROOD_API brood_child *brood_channel_child(const brood_channel *channel);
 
 /** The options' data. */
 BROOD_API void *brood_child_data(const brood_child *child);

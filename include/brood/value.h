@@ -150,6 +150,16 @@ BROOD_API void brood_value_done(brood_value *value);
  */
 BROOD_API int brood_value_parse(const char *text, size_t len, brood_value *ret_value, size_t *ret_at);
 
+/**
+ * Write a value as JSON, as JSON.stringify does: undefined members are left out, dates are strings, maps are `{}`.
+ *
+ * buffer   may be NULL if `size` is 0; ends in a NUL byte, cut where it is too small, as snprintf(3)
+ *
+ * Returns the length of the whole, without the NUL; or -EINVAL (missing or undefined), -EPROTOTYPE (a bigint), -ELOOP
+ * (a value that holds itself), -EMSGSIZE (2 GiB and more), or -ENOMEM.
+ */
+BROOD_API ssize_t brood_value_json(brood_value value, char *buffer, size_t size);
+
 /** Makes one value, in the format of the channel it is for. brood's, lent to a callback. */
 typedef struct brood_writer brood_writer;
 

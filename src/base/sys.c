@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -62,11 +63,7 @@ int brood__fd_lift(int fd, int at_least) {
     return lifted;
 }
 
-int brood__pipe(int ret_fds[2]) {
-    int fds[2];
-    TRY("pipe2", EMFILE);
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return -errno;
+static int lift_pair(int fds[2], int ret_fds[2]) {
     fds[0] = brood__fd_lift(fds[0], 3);
     fds[1] = brood__fd_lift(fds[1], 3);
     if (fds[0] < 0 || fds[1] < 0) {
@@ -78,6 +75,18 @@ int brood__pipe(int ret_fds[2]) {
     ret_fds[0] = fds[0];
     ret_fds[1] = fds[1];
     return 0;
+}
+
+int brood__pipe(int ret_fds[2]) {
+    int fds[2];
+    TRY("pipe2", EMFILE);
+    return pipe2(fds, O_CLOEXEC) < 0 ? -errno : lift_pair(fds, ret_fds);
+}
+
+int brood__socket_pair(int ret_fds[2]) {
+    int fds[2];
+    TRY("socketpair", EMFILE);
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ? -errno : lift_pair(fds, ret_fds);
 }
 
 int brood__open(const char *path, int flags) {
@@ -158,6 +167,24 @@ ssize_t brood__write(int fd, const void *bytes, size_t len) {
     ssize_t n;
     do
         n = write_once(fd, bytes, len);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t brood__receive(int fd, void *buffer, size_t size) {
+    TRY("recv", EIO);
+    ssize_t n;
+    do
+        n = recv(fd, buffer, size, 0);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t brood__send(int fd, const void *bytes, size_t len) {
+    TRY("send", EPIPE);
+    ssize_t n;
+    do
+        n = send(fd, bytes, len, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }

@@ -20,6 +20,8 @@ void brood__lacks(brood__feature feature);
 
 /* ret_fds: [0] to read, [1] to write; both blocking. */
 int brood__pipe(int ret_fds[2]);
+/* A pair of connected UNIX stream sockets; both blocking. */
+int brood__socket_pair(int ret_fds[2]);
 /* The descriptor, or a negative errno. */
 int brood__open(const char *path, int flags);
 int brood__eventfd(void);
@@ -36,6 +38,10 @@ void brood__close(int fd);
 ssize_t brood__read(int fd, void *buffer, size_t size);
 /* Bytes written or a negative errno. Never raises SIGPIPE. */
 ssize_t brood__write(int fd, const void *bytes, size_t len);
+
+/* The same for sockets. */
+ssize_t brood__receive(int fd, void *buffer, size_t size);
+ssize_t brood__send(int fd, const void *bytes, size_t len);
 
 /* Signal the process, or 0 to ask. */
 int brood__pidfd_signal(int pidfd, int signal);

@@ -25,7 +25,7 @@ void brood__child_become(brood_child *c, brood__child_state state) {
 
 void brood__child_free_if_unused(brood_child *c) {
     if (c->state < BROOD__ENDED || c->timer_closing || c->open_streams > 0 || c->watch.waiting || c->job ||
-        !brood__list_empty(&c->later.node))
+        !brood__list_empty(&c->later.node) || (c->channel && !brood__channel_is_done(c->channel)))
         return;
     if (c->active) {
         c->active = false;
@@ -42,6 +42,7 @@ void brood__child_free_if_unused(brood_child *c) {
     brood__free(c->result);
     brood__free(c->failure);
     brood__free(c->command);
+    brood__child_free_channel(c);
     brood__free(c);
     brood__loop_release(loop);
 }
@@ -206,6 +207,8 @@ static void cut_output(brood_child *c) {
             stream_end(s, -ETIMEDOUT);
         brood__stream_close(s, -ECANCELED);
     }
+    if (c->channel)
+        brood__channel_close(c->channel, -ETIMEDOUT);
     brood__child_unpin(c);
 }
 
@@ -257,6 +260,8 @@ static void catch_up(brood_child *c, uint64_t now) {
         return;
     for (size_t i = 0; i < c->stream_count; i++)
         brood__stream_read_now(&c->streams[i]);
+    if (c->channel)
+        brood__channel_read_now(c->channel);
     if (c->state == BROOD__RUNNING)
         see_exit(c);
 }
@@ -268,7 +273,7 @@ static bool host_holds_output(const brood_child *c) {
         if (brood__stream_is_open(s) && !s->writes && s->paused && (s->on_data || s->on_end || c->collects))
             return true;
     }
-    return false;
+    return c->channel && brood__channel_is_held(c->channel);
 }
 
 static void time_passed(uv_timer_t *timer) {
@@ -399,6 +404,7 @@ void brood__child_close_streams(brood_child *c) {
         brood__stream_close(&c->streams[i], -ECANCELED);
         brood__stream_flush_reports(&c->streams[i]);
     }
+    brood__child_drop_channel(c);
 }
 
 /* There is no process, or there never should have been. Told from within uv_run. */
@@ -447,6 +453,8 @@ static void close_idle_streams(brood_child *c) {
         else if (!s->on_data && !s->on_end && !c->collects)
             brood__stream_close(s, 0);
     }
+    if (c->channel && !c->channel->on_message && !c->channel->on_disconnect)
+        brood__channel_close(c->channel, 0);
 }
 
 static void exited(brood_child *c) {
@@ -473,6 +481,10 @@ static void see_exit(brood_child *c) {
     brood__child_tell_spawn(c);
     if (!c->watch.waiting || !brood__owned_ended(&c->owned, &c->exit))
         return;
+    if (c->channel) /* whoever is told of the exit knows all that was said before */
+        brood__channel_read_now(c->channel);
+    if (!c->watch.waiting)
+        return; /* closed meanwhile */
     brood__watch_stop(&c->watch);
     if (!c->orphan) {
         exited(c);

@@ -5,6 +5,7 @@
 #ifndef BROOD_CHILD_CHILD_INTERNAL_H
 #define BROOD_CHILD_CHILD_INTERNAL_H
 
+#include "channel/channel.h"
 #include "child/options.h"
 #include "child/result.h"
 #include "loop/starters.h"
@@ -83,6 +84,7 @@ struct brood_child {
     brood_result *result;   /* ENDED, and asked for */
     char *command;
 
+    brood_channel *channel; /* NULL: it was not forked; one of open_streams until it is done */
     size_t stream_count;
     brood_stream streams[];
 };
@@ -133,6 +135,12 @@ void brood__child_make_result(brood_child *c);
 
 /* Give up the memory, as soon as libuv has. */
 void brood__child_dispose(brood_child *c);
+
+/* --- fork.c --- */
+
+int brood__child_init_channel(brood_child *c, const brood_options *options);
+void brood__child_drop_channel(brood_child *c);
+void brood__child_free_channel(brood_child *c);
 
 /* --- control.c --- */
 

@@ -103,6 +103,10 @@ void brood_child_close(brood_child *c) {
         brood__stream_silence(&c->streams[i]);
         brood__stream_close(&c->streams[i], -ECANCELED);
     }
+    if (c->channel) {
+        brood__channel_silence(c->channel, true);
+        brood__channel_close(c->channel, -ECANCELED);
+    }
     if (c->state == BROOD__ENDED)
         brood__child_dispose(c);
     else if (c->let_live && c->state == BROOD__RUNNING)

@@ -5,11 +5,13 @@
 #include "child/options.h"
 
 #include "base/failure.h"
+#include "channel/channel.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -125,8 +127,23 @@ static int check_ending(const brood_options *o, brood__form form, brood_failure 
         return refuse(why, "own", "nothing is owned, so no time limit and no abort can stop it");
     if (o->kill_signal && !brood_signal_name(o->kill_signal))
         return refuse(why, "kill_signal", "is no signal");
-    if (form == BROOD__SPAWN && o->max_buffer)
+    if (form != BROOD__EXEC && o->max_buffer)
         return refuse(why, "max_buffer", "only the exec forms collect output");
+    return 0;
+}
+
+static int check_channel(const brood_options *o, brood__form form, brood_failure *why) {
+    const brood_channel_options *limits = o->channel;
+    bool any = o->on_message || o->on_disconnect || o->on_channel_drain || limits || o->channel_slot ||
+               o->serialization != BROOD_JSON;
+    if (form != BROOD__FORK && any)
+        return refuse(why, "channel", "only brood_fork gives a child one");
+    if (o->serialization < BROOD_JSON || o->serialization > BROOD_ADVANCED)
+        return refuse(why, "serialization", "is no brood_serialization");
+    if (o->channel_slot && (o->channel_slot < 3 || o->channel_slot > HIGHEST_SLOT))
+        return refuse(why, "channel_slot", "must be 3 to 65535");
+    if (limits && (limits->on_message || limits->on_disconnect || limits->on_drain || limits->data))
+        return refuse(why, "channel", "has callbacks or data: they stand in the options themselves");
     return 0;
 }
 
@@ -254,13 +271,34 @@ static void sort_slots(brood__compiled *c) {
         }
 }
 
+/* Where Node has it, at 3, unless that is taken. */
+static int free_slot(const brood_options *o) {
+    int slot = 3;
+    for (size_t i = 0; i < o->slot_count; i++)
+        if (o->slots[i].slot == slot) {
+            slot++;
+            i = (size_t)-1;
+        }
+    return slot;
+}
+
+static void add_channel(brood__compiled *c, const brood_options *o) {
+    static const brood_stdio none;
+    size_t last = c->plan.slot_count - 1;
+    c->channel_slot = o->channel_slot ? o->channel_slot : free_slot(o);
+    c->plan.slots[last] =
+        (brood__plan_slot){.slot = c->channel_slot, .from = BROOD__FROM_CHANNEL, .host_end = -1, .source = -1};
+    c->ios[last] = &none;
+}
+
 static int compile_slots(brood__compiled *c, const brood_options *o, brood__form form, brood_failure *why) {
     brood__plan *plan = &c->plan;
     if (o->slot_count > MOST_SLOTS)
         return refuse(why, "slot_count", "is more than 1024");
     if (o->slot_count && !o->slots)
         return refuse(why, "slots", "is NULL, but slot_count is not 0");
-    size_t count = 3 + o->slot_count;
+    bool forks = form == BROOD__FORK;
+    size_t count = 3 + o->slot_count + forks;
     plan->slots = brood__arena_array(&plan->memory, count, sizeof *plan->slots);
     c->ios = brood__arena_array(&plan->memory, count, sizeof *c->ios);
     if (!plan->slots || !c->ios)
@@ -268,7 +306,9 @@ static int compile_slots(brood__compiled *c, const brood_options *o, brood__form
     plan->slot_count = count;
     for (size_t i = 0; i < plan->slot_count; i++)
         plan->slots[i].host_end = -1;
-    for (size_t i = 0; i < plan->slot_count; i++) {
+    if (forks)
+        add_channel(c, o);
+    for (size_t i = 0; i < plan->slot_count - forks; i++) {
         const brood_stdio *standard[] = {&o->in, &o->out, &o->err};
         int number = i < 3 ? (int)i : o->slots[i - 3].slot;
         if (i >= 3 && (number < 3 || number > HIGHEST_SLOT))
@@ -351,26 +391,53 @@ static bool overridden(const char *variable, const char *const *list) {
 }
 
 /*
- * What the child's environment will be: the host's less what `env` speaks of, then `env`'s own; entries are not copied.
+ * What a channel adds to the environment, and takes out of it: a host that was forked with a channel, and has not opened
+ * it, would hand its variables on to children that have nothing at that number.
  */
-static size_t merge_environment(const char **merged, const char *const *env) {
+typedef struct channel_variables {
+    const char *set[3], *dropped[3]; /* NULL-terminated */
+    char fd[sizeof BROOD__CHANNEL_FD + 16];
+} channel_variables;
+
+static void channel_variables_init(channel_variables *v, const brood__compiled *c, const brood_options *o) {
+    const char *host = getenv(BROOD__CHANNEL_FD);
+    *v = (channel_variables){.set = {NULL}};
+    if (c->channel_slot) {
+        snprintf(v->fd, sizeof v->fd, "%s=%d", BROOD__CHANNEL_FD, c->channel_slot);
+        v->set[0] = v->fd;
+        v->set[1] = o->serialization == BROOD_ADVANCED ? BROOD__CHANNEL_MODE "=advanced" : BROOD__CHANNEL_MODE "=json";
+    }
+    if (host && (c->channel_slot || !brood__plan_find(&c->plan, atoi(host)))) {
+        v->dropped[0] = BROOD__CHANNEL_FD;
+        v->dropped[1] = BROOD__CHANNEL_MODE;
+    }
+}
+
+/*
+ * What the child's environment will be: the host's less what `env` speaks of, then `env`'s own, then the channel's;
+ * entries are not copied.
+ */
+static size_t merge_environment(const char **merged, char **host, const char *const *env, const channel_variables *v) {
     size_t n = 0;
-    for (char **host = environ; host && *host; host++)
-        if (!overridden(*host, env))
+    for (; host && *host; host++)
+        if (!overridden(*host, env) && !overridden(*host, v->dropped))
             merged[n++] = *host;
     for (; env && *env; env++)
-        if (strchr(*env, '=') && !overridden(*env, env + 1))
+        if (strchr(*env, '=') && !overridden(*env, env + 1) && !overridden(*env, v->set))
             merged[n++] = *env;
+    for (const char *const *set = v->set; *set; set++)
+        merged[n++] = *set;
     return n;
 }
 
 /* One block for all the texts: a start off the loop copies some thirty of them each time. */
-static int extend_environment(brood__plan *plan, const char *const *env, brood_failure *why) {
-    size_t most = list_length((const char *const *)environ) + list_length(env), bytes = 0;
+static int make_environment(brood__plan *plan, char **host, const char *const *env, const channel_variables *v,
+                            brood_failure *why) {
+    size_t most = list_length((const char *const *)host) + list_length(env) + 2, bytes = 0;
     const char **entries = brood__arena_array(&plan->memory, most + 1, sizeof *entries);
     if (!entries)
         return no_memory(why);
-    size_t n = merge_environment(entries, env);
+    size_t n = merge_environment(entries, host, env, v);
     for (size_t i = 0; i < n; i++)
         bytes += strlen(entries[i]) + 1;
     char *text = brood__arena_alloc(&plan->memory, bytes);
@@ -392,14 +459,13 @@ static const char *path_of(char *const *envp) {
     return DEFAULT_PATH;
 }
 
-static int compile_environment(brood__plan *plan, const brood_options *o, bool keep_env, brood_failure *why) {
+static int compile_environment(brood__compiled *c, const brood_options *o, bool keep_env, brood_failure *why) {
+    brood__plan *plan = &c->plan;
     bool replaces = o->env_mode == BROOD_ENV_REPLACE || o->env_mode == BROOD_ENV_CLEAR;
-    if (replaces) {
-        plan->envp = copy_list(&plan->memory, o->env, 0);
-        if (!plan->envp)
-            return no_memory(why);
-    } else if (o->env || keep_env) {
-        int r = extend_environment(plan, o->env, why);
+    channel_variables v;
+    channel_variables_init(&v, c, o);
+    if (replaces || o->env || keep_env || v.set[0] || v.dropped[0]) {
+        int r = make_environment(plan, replaces ? NULL : environ, o->env, &v, why);
         if (r < 0)
             return r;
     }
@@ -464,9 +530,10 @@ int brood__options_compile(const brood_options *o, brood__form form, const char 
     int r;
     if ((r = check_program(o, form, command, why)) < 0 || (r = check_environment(o, why)) < 0 ||
         (r = check_identity(o, why)) < 0 || (r = check_ending(o, form, why)) < 0 ||
-        (r = compile_slots(&c, o, form, why)) < 0 || (r = check_idle(&c, o, why)) < 0 ||
-        (r = compile_program(&c, o, command, why)) < 0 || (r = compile_identity(&c, o, why)) < 0 ||
-        (r = compile_environment(&c.plan, o, keep_env || c.credentials, why)) < 0) {
+        (r = check_channel(o, form, why)) < 0 || (r = compile_slots(&c, o, form, why)) < 0 ||
+        (r = check_idle(&c, o, why)) < 0 || (r = compile_program(&c, o, command, why)) < 0 ||
+        (r = compile_identity(&c, o, why)) < 0 ||
+        (r = compile_environment(&c, o, keep_env || c.credentials, why)) < 0) {
         brood__plan_done(&c.plan);
         return r;
     }

@@ -10,6 +10,7 @@
 /* Which family of calls the options are for. */
 typedef enum brood__form {
     BROOD__SPAWN,
+    BROOD__FORK, /* as spawn, with a channel */
     BROOD__EXEC, /* through a shell, or a program: output is collected */
 } brood__form;
 
@@ -25,6 +26,7 @@ typedef struct brood__compiled {
     const brood_stdio **ios;  /* for each of the plan's slots what the user said of it; as long as the options live */
     const char *const *words; /* the command line, for people */
     brood_ownership reach;    /* never DEFAULT */
+    int channel_slot;         /* 0: no channel */
     bool credentials;         /* uid, gid or groups change: off the loop */
 } brood__compiled;
 

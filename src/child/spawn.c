@@ -18,6 +18,14 @@ static int attach_streams(brood_child *c, brood__plan *plan) {
         brood__plan_slot *slot = &plan->slots[i];
         if (slot->host_end < 0)
             continue;
+        if (slot->from == BROOD__FROM_CHANNEL) {
+            int r = c->channel->state < BROOD__CHANNEL_CLOSED ? brood__channel_attach(c->channel, slot->host_end) : 0;
+            if (r < 0)
+                return r;
+            if (c->channel->watch.fd == slot->host_end)
+                slot->host_end = -1;
+            continue;
+        }
         if (!s->closed) {
             c->open_streams++;
             int r = brood__stream_attach(s, slot->host_end);
@@ -52,6 +60,7 @@ static int take_process(brood_child *c, brood__plan *plan, const brood__process 
         brood__watch_stop(&c->watch);
         for (size_t i = 0; i < c->stream_count; i++)
             brood__stream_close(&c->streams[i], r);
+        brood__child_drop_channel(c);
         end_unwatched(c);
         return brood__fail(why, r, BROOD_STEP_LOOP, NULL, NULL);
     }
@@ -192,6 +201,8 @@ static void forget(brood_child *c) {
     c->on_spawn = NULL, c->on_error = NULL, c->on_exit = NULL, c->on_close = NULL, c->on_result = NULL;
     for (size_t i = 0; i < c->stream_count; i++)
         brood__stream_silence(&c->streams[i]);
+    if (c->channel)
+        brood__channel_silence(c->channel, true);
     brood__child_close_streams(c);
     brood__list_remove(&c->later.node);
     brood__child_dispose(c);
@@ -212,6 +223,8 @@ static int new_child(brood__loop *loop, const brood_options *o, brood__form form
     c->command = brood__command_text(compiled->words);
     if (r == 0)
         r = c->command ? init_streams(c, compiled) : -ENOMEM;
+    if (r == 0 && form == BROOD__FORK)
+        r = brood__child_init_channel(c, o);
     if (r == 0 && c->abort)
         r = brood__abort_listen(loop, c->abort, &c->abort_listener);
     if (r < 0) {
@@ -261,7 +274,7 @@ int brood__child_spawn(uv_loop_t *uv, const brood_options *o, brood__form form, 
     brood__loop *loop;
     brood_failure refusal;
     int refused = brood__options_compile(o, form, command, o->offload || form == BROOD__EXEC, &compiled, &refusal);
-    if (refused < 0 && (form == BROOD__SPAWN || refused == -ENOMEM)) {
+    if (refused < 0 && (form != BROOD__EXEC || refused == -ENOMEM)) {
         if (why)
             *why = refusal;
         return refused;

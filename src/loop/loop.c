@@ -53,7 +53,7 @@ static int open_loop(uv_loop_t *uv, brood__loop **ret_loop) {
     if (uv_version() >> 16 != UV_VERSION_MAJOR || uv_version() < ((1 << 16) | (44 << 8)))
         return -ENOTSUP;
     brood__loop *loop = brood__alloc(sizeof *loop);
-    char *buffer = brood__resize(NULL, BROOD__READ_BUFFER_SIZE);
+    char *buffer = brood__resize(NULL, BROOD__READ_BUFFER_SIZE + BROOD__READ_BUFFER_SLACK);
     if (!loop || !buffer) {
         brood__free(loop);
         brood__free(buffer);

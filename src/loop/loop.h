@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #define BROOD__READ_BUFFER_SIZE 65536
+#define BROOD__READ_BUFFER_SLACK 8 /* bytes behind it that can be read, and that a reader may overwrite */
 
 /* An object that lives on a loop and holds libuv handles in its memory. */
 typedef struct brood__loop_part {
@@ -51,7 +52,7 @@ typedef struct brood__loop {
     bool ending;
     void (*on_closed)(uv_loop_t *loop, void *data);
     void *on_closed_data;
-    char *read_buffer; /* BROOD__READ_BUFFER_SIZE bytes */
+    char *read_buffer; /* BROOD__READ_BUFFER_SIZE bytes, and the slack */
 } brood__loop;
 
 /*

@@ -20,6 +20,7 @@ typedef enum brood__source {
     BROOD__FROM_FILE,     /* `path`, opened with `flags` */
     BROOD__FROM_PIPE_IN,  /* a pipe that the child reads */
     BROOD__FROM_PIPE_OUT, /* a pipe that the child writes */
+    BROOD__FROM_CHANNEL,  /* one of two connected sockets */
     BROOD__FROM_SLOT,     /* what slot number `fd` of the child has */
 } brood__source;
 
@@ -31,7 +32,7 @@ typedef struct brood__plan_slot {
     int flags;
     size_t pipe_size; /* 0: the kernel's default */
     /* filled by the start */
-    int host_end;    /* PIPE: ours, non-blocking; -1 before, and once it was taken */
+    int host_end;    /* PIPE, CHANNEL: ours, non-blocking; -1 before, and once it was taken */
     int source;      /* what is put into the slot; -1 before */
     int moved;       /* the child's: where it has `source` now */
     bool owned;      /* `source` is ours to close */

@@ -48,6 +48,17 @@ static int open_pipe(brood__plan_slot *s) {
     return brood__nonblock(s->host_end);
 }
 
+static int open_channel(brood__plan_slot *s) {
+    int fds[2];
+    int r = brood__socket_pair(fds);
+    if (r < 0)
+        return r;
+    s->source = fds[0];
+    s->owned = true;
+    s->host_end = fds[1];
+    return brood__nonblock(s->host_end);
+}
+
 static int open_file(brood__plan_slot *s, const char *path, int flags) {
     s->source = brood__open(path, flags);
     s->owned = true;
@@ -84,6 +95,8 @@ static int open_slot(brood__plan_slot *s) {
     case BROOD__FROM_PIPE_IN:
     case BROOD__FROM_PIPE_OUT:
         return open_pipe(s);
+    case BROOD__FROM_CHANNEL:
+        return open_channel(s);
     case BROOD__FROM_SLOT:
         return 0; /* once all others are open */
     }
@@ -105,7 +118,9 @@ static int fail_slot(const brood__plan_slot *s, int code, brood_failure *why) {
     snprintf(subject, sizeof subject, "slot %d", s->slot);
     if (s->from == BROOD__FROM_FILE || s->from == BROOD__FROM_NULL)
         return brood__fail(why, code, BROOD_STEP_OPEN, s->path ? s->path : "/dev/null", NULL);
-    return brood__fail(why, code, brood__plan_slot_is_pipe(s) ? BROOD_STEP_PIPE : BROOD_STEP_STDIO, subject, NULL);
+    return brood__fail(
+        why, code, brood__plan_slot_is_pipe(s) || s->from == BROOD__FROM_CHANNEL ? BROOD_STEP_PIPE : BROOD_STEP_STDIO,
+        subject, NULL);
 }
 
 static bool is_borrowed(const brood__plan_slot *s) {

@@ -351,12 +351,28 @@ void brood_writer_value(brood_writer *w, brood_value value) {
         copy_node(w, value.document, value.node);
 }
 
+ssize_t brood_value_json(brood_value value, char *buffer, size_t size) {
+    brood_writer w = {.max_len = INT32_MAX};
+    brood__writer_begin(&w);
+    brood_writer_value(&w, value);
+    int r = brood__writer_finish(&w);
+    size_t len = w.len;
+    if (r == 0 && size > 0) {
+        size_t kept = len < size ? len : size - 1;
+        memcpy(buffer, w.bytes, kept);
+        buffer[kept] = 0;
+    }
+    brood__writer_done(&w);
+    return r < 0 ? r : (ssize_t)len;
+}
+
 /* Into the buffer, and checked there. */
 static void add_json(brood_writer *w, const char *text, size_t len) {
     size_t at = w->len;
     if (!brood__writer_reserve(w, len + BROOD__JSON_SLACK))
         return;
     memcpy(w->bytes + at, text, len);
+    memset(w->bytes + at + len, 0, BROOD__JSON_SLACK);
     int r = brood__json_check(w->bytes + at, len, BROOD__MAX_DEPTH, &w->error_at);
     if (r < 0)
         brood__writer_fail(w, r);

@@ -347,7 +347,7 @@ static inline __attribute__((always_inline)) char *read_all(reader *r, char *at,
 }
 
 static int run(reader *r, char *text, size_t len, uint32_t max_depth, size_t *ret_at) {
-    memset(text + len, 0, BROOD__JSON_SLACK);
+    text[len] = 0;
     r->end = text + len;
     r->depth = 0;
     r->max_depth = max_depth < DEPTH_CEILING ? max_depth : DEPTH_CEILING - 1;

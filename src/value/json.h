@@ -4,11 +4,11 @@
 
 #include "value/document.h"
 
-#define BROOD__JSON_SLACK 8 /* bytes behind a text that are the reader's too */
+#define BROOD__JSON_SLACK 8 /* bytes behind a text that can be read; the first of them is overwritten */
 
 /*
- * Read a text into an empty document. The text is changed, keeps what the document's strings point to, and is followed
- * by BROOD__JSON_SLACK bytes that may be written. Bytes that are no UTF-8 read as U+FFFD.
+ * Read a text into an empty document. The text is changed, and keeps what the document's strings point to. Bytes that
+ * are no UTF-8 read as U+FFFD.
  *
  * Returns 0, -EILSEQ (at *ret_at is what cannot be), -E2BIG (deeper than that, or more nodes than the document may
  * have), or -ENOMEM.

@@ -4,8 +4,6 @@
 
 #include "value/document.h"
 
-#define BROOD__V8_SLACK 1 /* bytes behind a payload that are the reader's too */
-
 /*
  * Read a payload (`FF 0F`, one value; what follows it is ignored, as V8 does) into an empty document. The payload is
  * changed and keeps what the document's strings and bytes point to.

@@ -31,6 +31,12 @@ void brood__writer_done(brood_writer *w) {
     *w = (brood_writer){0};
 }
 
+void brood__writer_trim(brood_writer *w) {
+    brood__free(w->bytes);
+    w->bytes = NULL;
+    w->capacity = 0;
+}
+
 bool brood__writer_grow(brood_writer *w, size_t more) {
     if (w->error)
         return false;

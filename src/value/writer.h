@@ -29,6 +29,7 @@ struct brood_writer {
     int error;
     size_t error_at;  /* -EILSEQ: the offset in the text that was given */
     size_t start;     /* of the value that is being written */
+    size_t frame;     /* of what its channel puts before it */
     uint32_t objects; /* structured clone: how many that may be referred to have been written */
     uint32_t depth, level_capacity;
     brood__level *levels;
@@ -39,6 +40,8 @@ struct brood_writer {
 };
 
 void brood__writer_done(brood_writer *writer);
+/* Give back its buffer, which is empty. */
+void brood__writer_trim(brood_writer *writer);
 
 /* Begin a value behind what is in the buffer. */
 void brood__writer_begin(brood_writer *writer);

@@ -78,7 +78,8 @@ completes() {
     is "${COMPREPLY[*]}" "$reply"
 }
 completes "run" brood ru
-completes "run" brood help ""
+completes "run talk" brood help ""
+completes "--raw" brood talk --ra
 completes "--timeout" brood run --ti
 completes "--stdin --stdout --stderr --stderr-to-stdout" brood run --std
 completes "child group none" brood run --own ""

@@ -232,10 +232,7 @@ int test_fd(int fd) {
 
 /* --- helpers --- */
 
-const char *test_child(void) {
-    static char path[PATH_MAX + 32];
-    if (*path)
-        return path;
+const char *test_program(const char *name) {
     const char *dir = getenv("BROOD_TEST_BIN_DIR");
     char self[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -243,7 +240,18 @@ const char *test_child(void) {
     char *slash = strrchr(self, '/');
     if (slash)
         *slash = 0;
-    snprintf(path, sizeof path, "%s/brood-child", dir && *dir ? dir : self);
+    return test_format("%s/%s", dir && *dir ? dir : self, name);
+}
+
+const char *test_source(const char *name) {
+    const char *dir = getenv("BROOD_TEST_SOURCES");
+    return test_format("%s/%s", dir && *dir ? dir : BROOD_TEST_SOURCES, name);
+}
+
+const char *test_child(void) {
+    static char path[PATH_MAX + 32];
+    if (!*path)
+        snprintf(path, sizeof path, "%s", test_program("brood-child"));
     return path;
 }
 

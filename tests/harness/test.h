@@ -193,6 +193,8 @@ bool test_is_emulated(void);
 /* The program that the tests start, and a copy of it in t->tmp that every user may run. */
 #define CHILD (test_child())
 const char *test_child(void);
+const char *test_source(const char *name);  /* a file in tests/; lives as long as the test */
+const char *test_program(const char *name); /* another that is built beside the tests; lives as long as the test */
 const char *test_child_for_everybody(test *t);
 
 long test_slow(void); /* how many times slower than on a quiet machine everything may be: 1 or more */

@@ -1,0 +1,171 @@
+/**
+ * @file channel.h
+ * Messages between a parent and its child, on the wire of Node's child_process: either end may be a real Node process
+ * that knows nothing of brood. The same type serves both ends: brood_child_channel gives the parent's,
+ * brood_channel_open_parent opens the child's. Loop thread only.
+ */
+#ifndef BROOD_CHANNEL_H
+#define BROOD_CHANNEL_H
+
+#include <brood/base.h>
+#include <brood/value.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** One end of a channel. */
+typedef struct brood_channel brood_channel;
+
+/** How values become bytes; Node's option `serialization`. Both ends have the same: the parent says. */
+typedef enum brood_serialization {
+    BROOD_JSON = 0, /**< JSON, a line each: Node's default */
+    BROOD_ADVANCED  /**< V8's structured clone: bytes, bigints, dates, maps, cycles */
+} brood_serialization;
+
+/** A message that came. Borrowed for the call, as is what it holds: brood_value_take keeps a value. */
+typedef struct brood_message {
+    brood_value value;    /**< what was sent */
+    uint64_t reserved[6]; /**< zero */
+} brood_message;
+
+/** A message came, in the order in which they were sent. */
+typedef void (*brood_on_message)(brood_channel *channel, const brood_message *message, void *data);
+
+/**
+ * The channel is closed: the last it tells. Once, from within uv_run, also after brood_channel_disconnect.
+ *
+ * error   0: either end has disconnected, or the other process is gone; -EBADMSG, -EMSGSIZE: what came could not be
+ *         read, or is larger than it may be; else a negative errno of the socket
+ */
+typedef void (*brood_on_disconnect)(brood_channel *channel, int error, void *data);
+
+/** The queue fell to half of the high-water mark after a send had reported that it was above it. */
+typedef void (*brood_on_channel_drain)(brood_channel *channel, void *data);
+
+/**
+ * A message has been sent: the kernel has all of it (`error` 0); or never will: -EPIPE (the other end is gone),
+ * -ECANCELED (this end was closed). Once per message, before on_disconnect.
+ */
+typedef void (*brood_on_sent)(brood_channel *channel, int error, void *data);
+
+/** What a message is made of: of these, exactly one. All of it is used up when the call returns. */
+typedef struct brood_body {
+    const char *json;                                /**< JSON text, checked before it is sent */
+    size_t json_len;                                 /**< its length, or BROOD_NUL */
+    void (*write)(brood_writer *writer, void *data); /**< writes one value; called once, within the call */
+    void *data;                                      /**< handed to `write` */
+    const brood_value *value;                        /**< a value, as it came in a message or was parsed */
+    uint64_t reserved[4];                            /**< zero */
+} brood_body;
+
+/** How the child's end is opened. All-zero is the default. */
+typedef struct brood_channel_options {
+    brood_on_message on_message;       /**< NULL: nothing is read until brood_channel_listen */
+    brood_on_disconnect on_disconnect; /**< may be NULL */
+    brood_on_channel_drain on_drain;   /**< may be NULL */
+    void *data;                        /**< handed to the callbacks; yours */
+    size_t max_message;                /**< bytes; a larger one that comes ends the channel; 0: 64 MiB */
+    size_t max_values;                 /**< values in one message; more end the channel; 0: 16 Mi */
+    size_t high_water;                 /**< queued bytes above which a send returns 1; 0: 128 KiB, as in Node */
+    size_t max_queued;                 /**< bytes; beyond, a send is refused with -ENOBUFS; 0: 256 MiB */
+    uint64_t reserved[8];              /**< zero */
+} brood_channel_options;
+
+/** @cond sized: the public form passes the struct's size, so that programs compiled earlier keep working */
+BROOD_API int brood_channel_open_parent_sized(uv_loop_t *loop, const brood_channel_options *options, size_t size,
+                                              brood_channel **ret_channel, brood_failure *ret_failure);
+BROOD_API int brood_channel_send_sized(brood_channel *channel, const brood_body *body, size_t size,
+                                       brood_on_sent on_sent, void *data);
+/** @endcond */
+
+/**
+ * Open this process's end of the channel to its parent, be that brood's brood_fork, Node's `fork()` with `execPath`, or
+ * its `spawn()` with an `ipc` slot. Takes NODE_CHANNEL_FD and NODE_CHANNEL_SERIALIZATION_MODE out of the environment:
+ * this is the parent's channel once, and nobody's whom this process starts. (It is the one place where brood changes
+ * the environment: no other thread may use it meanwhile; setenv(3).)
+ *
+ * As in Node, the channel keeps the loop alive while there is an on_message or an on_disconnect, or something is still
+ * to be sent; brood_channel_ref and brood_channel_unref say otherwise.
+ *
+ * ret_channel   yours until brood_channel_close
+ * ret_failure   may be NULL
+ *
+ * Returns 0, -ENOTCONN (this process has no channel: it was not forked, or opened it already), -EINVAL (options; or
+ * the environment names something that is no channel), -EMFILE, or -ENOMEM.
+ */
+static inline int brood_channel_open_parent(uv_loop_t *loop, const brood_channel_options *options,
+                                            brood_channel **ret_channel, brood_failure *ret_failure) {
+    return brood_channel_open_parent_sized(loop, options, options ? sizeof *options : 0, ret_channel, ret_failure);
+}
+
+/** The serialization that both ends use. */
+BROOD_API brood_serialization brood_channel_serialization(const brood_channel *channel);
+
+/** Whether messages can be sent and received: from the opening until brood_channel_disconnect or the other end's. */
+BROOD_API bool brood_channel_connected(const brood_channel *channel);
+
+/**
+ * Send a message. It leaves with all others of this turn of the loop in one write, when the callback that this is
+ * called from returns, or with the next turn.
+ *
+ * body      borrowed for the call
+ * on_sent   NULL, or called once, later
+ * data      handed to on_sent
+ *
+ * Returns 0; 1 if more than the high-water mark is queued now (stop until on_drain); -EPIPE (not connected); -EINVAL
+ * (the body has none or two contents, or is undefined, which cannot be sent); -EILSEQ (text that is no JSON, or no
+ * UTF-8: brood_channel_error_offset); other errors as of brood_writer_status; -ENOBUFS (max_queued); -ENOMEM. On error
+ * nothing is sent, and on_sent does not come.
+ */
+static inline int brood_channel_send(brood_channel *channel, const brood_body *body, brood_on_sent on_sent,
+                                     void *data) {
+    return brood_channel_send_sized(channel, body, body ? sizeof *body : 0, on_sent, data);
+}
+
+/** The same with JSON text for a body, and nobody who is told; `len` may be BROOD_NUL. */
+BROOD_API int brood_channel_send_json(brood_channel *channel, const char *json, size_t len);
+
+/** After -EILSEQ: the offset, in the text that was given, of the first byte that cannot be. */
+BROOD_API size_t brood_channel_error_offset(const brood_channel *channel);
+
+/** Bytes that wait to be sent. */
+BROOD_API size_t brood_channel_queued(const brood_channel *channel);
+
+/**
+ * Tell messages to `on_message` from now on; NULL: to nobody, they wait. Those that came earlier and were told to nobody
+ * come first, in order.
+ */
+BROOD_API void brood_channel_listen(brood_channel *channel, brood_on_message on_message, void *data);
+
+/** Read nothing until brood_channel_resume: the other end's sends queue up. */
+BROOD_API void brood_channel_pause(brood_channel *channel);
+
+/** Read on. */
+BROOD_API void brood_channel_resume(brood_channel *channel);
+
+/**
+ * End the connection: what is queued is still sent, then the other end sees that no more comes, and closes its own, as
+ * Node does. What it had sent until then is still told; on_disconnect comes last. Harmless if it is not connected.
+ */
+BROOD_API void brood_channel_disconnect(brood_channel *channel);
+
+/** Keep the loop alive as long as it is connected, whatever Node's rules say. */
+BROOD_API void brood_channel_ref(brood_channel *channel);
+
+/** Do not keep the loop alive. */
+BROOD_API void brood_channel_unref(brood_channel *channel);
+
+/**
+ * Give back a channel that brood_channel_open_parent opened. What is queued is still sent, as long as the loop runs;
+ * nothing is told any more, but on_sent. NULL is harmless; a child's channel is its child's, and nothing happens.
+ */
+BROOD_API void brood_channel_close(brood_channel *channel);
+
+/** What the options called data. */
+BROOD_API void *brood_channel_data(const brood_channel *channel);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

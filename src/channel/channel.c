@@ -1,0 +1,582 @@
+/*
+ * A channel: frames in and out of one socket. What is sent in one turn of the loop is gathered in one buffer, and leaves
+ * in one write when the outermost callback has returned. What comes is read into the buffer that all the loop's streams
+ * share, and told from there; only what is incomplete, or that nobody listens to yet, is kept. Hard are the ends: any
+ * callback may close the channel, and what the other end sent before it went is still told.
+ */
+#include "channel/channel.h"
+
+#include "base/fault.h"
+#include "base/sys.h"
+#include "value/json.h"
+#include "value/v8.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#define MAX_MESSAGE (64 * 1024 * 1024)
+#define MAX_VALUES (16 * 1024 * 1024)
+#define HIGH_WATER (128 * 1024)
+#define MAX_QUEUED (256 * 1024 * 1024)
+#define KEPT_OUT (1024 * 1024)
+#define READS_PER_TURN 16 /* then the others get their turn */
+#define TURNS_AT_ONCE 64  /* of a child that is gone: what its socket holds, and what others who hold it add */
+
+/* Somebody who wants to know when a message has left. */
+typedef struct send_record {
+    brood__list node;
+    uint64_t end; /* of its last byte, counted from the channel's first */
+    int error;
+    brood_on_sent on_sent;
+    void *data;
+} send_record;
+
+static void ready(brood__watch *watch);
+static void run_later(brood__post *post);
+
+void brood__channel_init(brood_channel *c, brood__loop *loop, const brood_channel_options *o,
+                         brood_serialization serialization, const brood__channel_owner *owner, void *owner_data) {
+    c->loop = loop;
+    c->watch = (brood__watch){.loop = loop, .ready = ready, .fd = -1};
+    c->owner = owner;
+    c->owner_data = owner_data;
+    c->in.advanced = c->out.advanced = serialization == BROOD_ADVANCED;
+    c->in.max_len = o->max_message ? o->max_message : MAX_MESSAGE;
+    c->max_values = o->max_values ? o->max_values : MAX_VALUES;
+    c->high_water = o->high_water ? o->high_water : HIGH_WATER;
+    c->max_queued = o->max_queued ? o->max_queued : MAX_QUEUED;
+    c->on_message = o->on_message;
+    c->on_disconnect = o->on_disconnect;
+    c->on_drain = o->on_drain;
+    c->data = o->data;
+    brood__list_init(&c->sends);
+    brood__list_init(&c->finished);
+    brood__list_init(&c->later.node);
+    c->later.run = run_later;
+}
+
+void brood__channel_done(brood_channel *c) {
+    brood__frames_done(&c->in);
+    brood__document_done(&c->document);
+    brood__writer_done(&c->out);
+}
+
+static void run_soon(brood_channel *c) {
+    if (brood__list_empty(&c->later.node))
+        brood__loop_later(c->loop, &c->later);
+}
+
+static bool is_open(const brood_channel *c) {
+    return c->watch.fd >= 0;
+}
+
+static bool is_live(const brood_channel *c) {
+    return c->state == BROOD__CHANNEL_OPEN || c->state == BROOD__CHANNEL_ENDING;
+}
+
+static size_t queued(const brood_channel *c) {
+    return c->out.len - c->sent;
+}
+
+/* --- what is waited for --- */
+
+/* Node's rules: a parent's end is waited for, a child's while somebody listens or something is still to leave. */
+static bool keeps_alive(const brood_channel *c) {
+    if (c->ref_is_set)
+        return c->ref;
+    return c->owner || c->on_message || c->on_disconnect || queued(c) > 0;
+}
+
+static bool wants_to_read(const brood_channel *c) {
+    return is_live(c) && !c->ended && !c->paused && (c->on_message || c->in.len - c->in.at <= c->in.max_len);
+}
+
+static void update_watch(brood_channel *c) {
+    uint32_t events = (wants_to_read(c) ? EPOLLIN : 0) | (c->blocked ? EPOLLOUT : 0);
+    if (!is_open(c))
+        return;
+    if (c->watch.waiting && c->watch.events != events)
+        brood__watch_stop(&c->watch);
+    brood__watch_set_ref(&c->watch, keeps_alive(c));
+    c->watch.events = events;
+    int r = events ? brood__watch_start(&c->watch) : 0;
+    if (r < 0)
+        brood__channel_close(c, r);
+}
+
+/* --- the end --- */
+
+static void finish_sends(brood_channel *c, int error) {
+    while (!brood__list_empty(&c->sends)) {
+        send_record *s = BROOD__OUTER(c->sends.next, send_record, node);
+        if (!error && s->end > c->sent_before + c->sent)
+            return;
+        brood__list_remove(&s->node);
+        s->error = error;
+        brood__list_append(&c->finished, &s->node);
+        run_soon(c);
+    }
+}
+
+/* Nothing leaves any more. */
+static void drop_queue(brood_channel *c, int error) {
+    finish_sends(c, error);
+    c->out.len = c->sent = 0;
+    c->blocked = false;
+    c->mute = true;
+}
+
+void brood__channel_close(brood_channel *c, int error) {
+    if (c->state >= BROOD__CHANNEL_CLOSED)
+        return;
+    c->state = BROOD__CHANNEL_CLOSED;
+    c->error = error;
+    drop_queue(c, -ECANCELED);
+    if (is_open(c)) {
+        brood__watch_stop(&c->watch);
+        brood__close(c->watch.fd);
+        c->watch.fd = -1;
+    }
+    run_soon(c);
+}
+
+void brood__channel_silence(brood_channel *c, bool all) {
+    c->closed = true;
+    c->silent = c->silent || all;
+}
+
+/* Both directions are at their end, but for what the host has paused. */
+static void close_if_done(brood_channel *c) {
+    if (!is_live(c) || !c->ended || brood__channel_is_held(c))
+        return;
+    if (queued(c) == 0 || c->mute)
+        brood__channel_close(c, c->error);
+    else
+        run_soon(c); /* the other end has shut down, and may still read */
+}
+
+/* The other end will send no more. What was told to nobody yet waits for whoever resumes it. */
+static void see_end(brood_channel *c, int error) {
+    c->ended = true;
+    c->error = error == -ECONNRESET ? 0 : error;
+    if (c->error)
+        drop_queue(c, -EPIPE);
+    if (c->state == BROOD__CHANNEL_OPEN)
+        c->state = BROOD__CHANNEL_ENDING;
+    close_if_done(c);
+}
+
+bool brood__channel_is_held(const brood_channel *c) {
+    return c->paused && is_live(c) && c->in.len > c->in.at;
+}
+
+/* --- reading --- */
+
+/* `NODE_` and more: words between the two ends, which nobody is told. */
+static bool is_internal(brood_value message) {
+    const char *cmd;
+    size_t len;
+    return brood_value_type(message) == BROOD_OBJECT &&
+           brood_value_string(brood_value_get(message, "cmd"), &cmd, &len) == 0 && len > 5 &&
+           memcmp(cmd, "NODE_", 5) == 0;
+}
+
+static int read_value(brood_channel *c, const brood__frame *frame) {
+    size_t at;
+    brood__document_reset(&c->document);
+    c->document.max_nodes = c->max_values < UINT32_MAX ? (uint32_t)c->max_values : UINT32_MAX;
+    int r = c->in.advanced ? brood__v8_read(&c->document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at)
+                           : brood__json_read(&c->document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at);
+    return r == -EILSEQ ? -EBADMSG : r == -E2BIG ? -EMSGSIZE : r;
+}
+
+static void tell_message(brood_channel *c, const brood__frame *frame) {
+    int r = read_value(c, frame);
+    if (r < 0) {
+        brood__channel_close(c, r);
+        return;
+    }
+    brood_message message = {.value = {&c->document, 0}};
+    if (c->owner && c->owner->on_activity)
+        c->owner->on_activity(c);
+    if (!is_internal(message.value) && !c->closed)
+        c->on_message(c, &message, c->data);
+}
+
+static bool may_tell(const brood_channel *c) {
+    return is_live(c) && !c->paused && (c->on_message || c->closed);
+}
+
+/* Tell what is whole; *at is then behind it. Returns how much the next one needs. */
+static size_t tell_frames(brood_channel *c, char *bytes, size_t len, size_t *at) {
+    size_t need = 0;
+    brood__frame frame;
+    while (may_tell(c)) {
+        int r = brood__frame_next(&c->in, bytes, len, at, &frame, &need);
+        if (r < 0)
+            brood__channel_close(c, r);
+        if (r <= 0)
+            break;
+        tell_message(c, &frame);
+    }
+    return need;
+}
+
+/* What came earlier. */
+static size_t tell_kept(brood_channel *c) {
+    size_t need = 0;
+    if (c->in.len > c->in.at) {
+        need = tell_frames(c, c->in.bytes, c->in.len, &c->in.at);
+        brood__frames_compact(&c->in);
+    }
+    return need;
+}
+
+/* Into the buffer that all share; what is left over is kept. */
+static ssize_t read_shared(brood_channel *c) {
+    char *buffer = c->loop->read_buffer;
+    size_t at = 0;
+    ssize_t n = brood__receive(c->watch.fd, buffer, BROOD__READ_BUFFER_SIZE);
+    if (n <= 0)
+        return n;
+    memset(buffer + n, 0, BROOD__READ_BUFFER_SLACK);
+    tell_frames(c, buffer, (size_t)n, &at);
+    if (is_live(c) && at < (size_t)n) {
+        int r = brood__frames_keep(&c->in, buffer + at, (size_t)n - at);
+        if (r < 0)
+            brood__channel_close(c, r);
+    }
+    return n;
+}
+
+/* Behind what is kept already. */
+static ssize_t read_on(brood_channel *c, size_t need) {
+    ssize_t room = brood__frames_make_room(&c->in, need);
+    if (room < 0) {
+        brood__channel_close(c, (int)room);
+        return -EAGAIN;
+    }
+    ssize_t n = brood__receive(c->watch.fd, c->in.bytes + c->in.len, (size_t)room);
+    if (n > 0) {
+        brood__frames_read(&c->in, (size_t)n);
+        tell_kept(c);
+    }
+    return n;
+}
+
+/* Whether there may be more. */
+static bool read_some(brood_channel *c) {
+    bool more = true;
+    c->reading = true;
+    size_t need = tell_kept(c);
+    for (int i = 0; i < READS_PER_TURN && wants_to_read(c); i++) {
+        bool kept = c->in.len > c->in.at;
+        ssize_t n = kept ? read_on(c, need) : read_shared(c);
+        more = n > 0;
+        if (n <= 0) {
+            if (n != -EAGAIN)
+                see_end(c, (int)n);
+            break;
+        }
+        if (n < BROOD__READ_BUFFER_SIZE && !kept)
+            break; /* most likely empty now; if not, the poll says so */
+    }
+    c->reading = false;
+    return more;
+}
+
+/* --- writing --- */
+
+static void after_sending(brood_channel *c) {
+    finish_sends(c, 0);
+    if (c->sent == c->out.len) {
+        c->sent_before += c->sent;
+        c->out.len = c->sent = 0;
+        if (c->out.capacity > KEPT_OUT)
+            brood__writer_trim(&c->out);
+    } else if (c->sent > c->out.len / 2) {
+        memmove(c->out.bytes, c->out.bytes + c->sent, queued(c));
+        c->out.len -= c->sent;
+        c->sent_before += c->sent;
+        c->sent = 0;
+    }
+    if (c->state != BROOD__CHANNEL_ENDING || queued(c) > 0)
+        return;
+    if (c->closed) {
+        brood__channel_close(c, 0);
+    } else if (!c->shut && !c->ended && is_open(c)) {
+        c->shut = true;
+        shutdown(c->watch.fd, SHUT_WR);
+    }
+}
+
+static void send_some(brood_channel *c) {
+    while (is_open(c) && queued(c) > 0) {
+        ssize_t n = brood__send(c->watch.fd, c->out.bytes + c->sent, queued(c));
+        c->blocked = n == -EAGAIN;
+        if (c->blocked)
+            break;
+        if (n < 0) { /* what the other end sent before it went is still to be read */
+            drop_queue(c, (int)n == -ECONNRESET ? -EPIPE : (int)n);
+            break;
+        }
+        c->sent += (size_t)n;
+    }
+    after_sending(c);
+}
+
+static void tell_sent(brood_channel *c) {
+    while (!brood__list_empty(&c->finished)) {
+        send_record *s = BROOD__OUTER(c->finished.next, send_record, node);
+        brood__list_remove(&s->node);
+        if (!c->silent)
+            s->on_sent(c, s->error, s->data);
+        brood__free(s);
+    }
+}
+
+void brood__channel_drop(brood_channel *c) {
+    c->closed = true;
+    brood__channel_close(c, -ECANCELED);
+    brood__list_remove(&c->later.node);
+    tell_sent(c);
+    c->state = BROOD__CHANNEL_TOLD;
+    c->done = true;
+}
+
+static void tell_drain(brood_channel *c) {
+    if (!c->above || queued(c) > c->high_water / 2)
+        return;
+    c->above = false;
+    if (c->on_drain && !c->closed && c->state == BROOD__CHANNEL_OPEN)
+        c->on_drain(c, c->data);
+}
+
+/* --- what libuv calls --- */
+
+static void unpin(brood_channel *c);
+
+static void tell_disconnect(brood_channel *c) {
+    c->state = BROOD__CHANNEL_TOLD;
+    if (c->on_disconnect && !c->closed)
+        c->on_disconnect(c, c->error, c->data);
+    tell_sent(c);
+}
+
+/* Both for what was put off, and for what the socket has. */
+static void go_on(brood_channel *c) {
+    c->pins++;
+    if (is_live(c))
+        send_some(c);
+    tell_sent(c);
+    tell_drain(c);
+    if (queued(c) == 0)
+        close_if_done(c);
+    update_watch(c);
+    unpin(c);
+}
+
+static void run_later(brood__post *post) {
+    brood_channel *c = BROOD__OUTER(post, brood_channel, later);
+    c->pins++;
+    if (may_tell(c) && c->in.len > c->in.at)
+        tell_kept(c);
+    go_on(c);
+    if (c->state == BROOD__CHANNEL_CLOSED && brood__list_empty(&c->later.node))
+        tell_disconnect(c);
+    unpin(c);
+}
+
+static void ready(brood__watch *watch) {
+    brood_channel *c = BROOD__OUTER(watch, brood_channel, watch);
+    c->pins++;
+    c->blocked = false;
+    if (wants_to_read(c))
+        read_some(c);
+    if (queued(c) > 0)
+        run_soon(c); /* with what the callbacks of this turn still send */
+    else
+        update_watch(c);
+    unpin(c);
+}
+
+void brood__channel_read_now(brood_channel *c) {
+    c->pins++;
+    for (int i = 0; i < TURNS_AT_ONCE && wants_to_read(c) && is_open(c) && !c->reading; i++)
+        if (!read_some(c))
+            break;
+    if (is_live(c) && c->ended) { /* if nobody is left to read it either, that ends it */
+        send_some(c);
+        close_if_done(c);
+    }
+    if (c->state == BROOD__CHANNEL_CLOSED && !c->reading) {
+        brood__list_remove(&c->later.node);
+        run_later(&c->later);
+    }
+    unpin(c);
+}
+
+int brood__channel_attach(brood_channel *c, int fd) {
+    c->watch.fd = fd;
+    c->watch.events = EPOLLIN;
+    brood__watch_set_ref(&c->watch, keeps_alive(c));
+    int r = brood__watch_start(&c->watch);
+    if (r < 0) {
+        c->watch.fd = -1;
+        return r;
+    }
+    bool ends = c->state == BROOD__CHANNEL_ENDING;
+    if (c->state == BROOD__CHANNEL_WAITING)
+        c->state = BROOD__CHANNEL_OPEN;
+    if (ends || queued(c) > 0)
+        run_soon(c);
+    return 0;
+}
+
+/* --- what the user calls --- */
+
+static int write_body(brood_writer *w, const brood_body *body) {
+    int contents = (body->json != NULL) + (body->write != NULL) + (body->value != NULL);
+    if (contents != 1)
+        return -EINVAL;
+    brood__frame_begin(w);
+    if (body->json)
+        brood_writer_json(w, body->json, body->json_len);
+    else if (body->write)
+        body->write(w, body->data);
+    else
+        brood_writer_value(w, *body->value);
+    return brood__frame_end(w);
+}
+
+int brood_channel_send_sized(brood_channel *c, const brood_body *given, size_t size, brood_on_sent on_sent,
+                             void *data) {
+    brood_body body = {0};
+    send_record *record = NULL;
+    if (!given || size > sizeof body)
+        return -EINVAL;
+    memcpy(&body, given, size);
+    if (!brood_channel_connected(c) || c->mute)
+        return -EPIPE;
+    if (queued(c) > c->max_queued)
+        return -ENOBUFS;
+    if (on_sent && !(record = brood__alloc(sizeof *record)))
+        return -ENOMEM;
+    int r = write_body(&c->out, &body);
+    if (r < 0) {
+        brood__free(record);
+        return r;
+    }
+    if (record) {
+        *record = (send_record){.end = c->sent_before + c->out.len, .on_sent = on_sent, .data = data};
+        brood__list_append(&c->sends, &record->node);
+    }
+    if (!c->blocked && c->state == BROOD__CHANNEL_OPEN)
+        run_soon(c);
+    c->above = c->above || queued(c) > c->high_water;
+    return queued(c) > c->high_water;
+}
+
+int brood_channel_send_json(brood_channel *c, const char *json, size_t len) {
+    return brood_channel_send(c, &(brood_body){.json = json, .json_len = len}, NULL, NULL);
+}
+
+size_t brood_channel_error_offset(const brood_channel *c) {
+    return c->out.error_at;
+}
+
+size_t brood_channel_queued(const brood_channel *c) {
+    return queued(c);
+}
+
+brood_serialization brood_channel_serialization(const brood_channel *c) {
+    return c->out.advanced ? BROOD_ADVANCED : BROOD_JSON;
+}
+
+bool brood_channel_connected(const brood_channel *c) {
+    return c->state <= BROOD__CHANNEL_OPEN && !c->closed;
+}
+
+void *brood_channel_data(const brood_channel *c) {
+    return c->data;
+}
+
+void brood_channel_listen(brood_channel *c, brood_on_message on_message, void *data) {
+    c->on_message = on_message;
+    c->data = data;
+    if (may_tell(c) && !c->reading)
+        run_soon(c);
+    update_watch(c);
+}
+
+void brood_channel_pause(brood_channel *c) {
+    c->paused = true;
+    update_watch(c);
+}
+
+void brood_channel_resume(brood_channel *c) {
+    c->paused = false;
+    if (is_live(c) && !c->reading)
+        run_soon(c);
+    update_watch(c);
+}
+
+void brood_channel_disconnect(brood_channel *c) {
+    if (c->state > BROOD__CHANNEL_OPEN)
+        return;
+    c->state = BROOD__CHANNEL_ENDING;
+    if (is_open(c))
+        run_soon(c);
+    update_watch(c);
+}
+
+static void set_ref(brood_channel *c, bool ref) {
+    c->ref_is_set = true;
+    c->ref = ref;
+    brood__watch_set_ref(&c->watch, ref);
+}
+
+void brood_channel_ref(brood_channel *c) {
+    set_ref(c, true);
+}
+
+void brood_channel_unref(brood_channel *c) {
+    set_ref(c, false);
+}
+
+/* --- memory --- */
+
+bool brood__channel_is_done(const brood_channel *c) {
+    return c->state == BROOD__CHANNEL_TOLD && c->pins == 0 && brood__list_empty(&c->later.node);
+}
+
+/* A child's own end goes with its last callback; a parent's with its child. */
+static void unpin(brood_channel *c) {
+    c->pins--;
+    if (!brood__channel_is_done(c) || c->done)
+        return;
+    if (c->owner) {
+        c->done = true;
+        c->owner->on_done(c);
+        return;
+    }
+    if (!c->closed)
+        return;
+    brood__loop *loop = c->loop;
+    brood__list_remove(&c->part.node);
+    brood__channel_done(c);
+    brood__free(c);
+    brood__loop_rest(loop);
+    brood__loop_release(loop);
+}
+
+void brood_channel_close(brood_channel *c) {
+    if (!c || c->owner || c->closed)
+        return;
+    c->pins++;
+    brood__channel_silence(c, false);
+    brood_channel_disconnect(c);
+    if (c->state == BROOD__CHANNEL_ENDING)
+        run_soon(c);
+    unpin(c);
+}

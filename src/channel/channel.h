@@ -1,0 +1,107 @@
+/*
+ * A channel from inside: the same for both ends. A parent's exists before its child runs, and queues; it is its child's
+ * to free. The child's own end lives by itself.
+ */
+#ifndef BROOD_CHANNEL_CHANNEL_INTERNAL_H
+#define BROOD_CHANNEL_CHANNEL_INTERNAL_H
+
+#include "channel/frame.h"
+#include "loop/watch.h"
+
+#include <brood/channel.h>
+
+/*
+ *   WAITING ---> OPEN ---> ENDING ---> CLOSED ---> TOLD
+ *      |           |                     ^
+ *      `-----------+---------------------'
+ */
+typedef enum brood__channel_state {
+    BROOD__CHANNEL_WAITING, /* for its socket; sends queue */
+    BROOD__CHANNEL_OPEN,
+    BROOD__CHANNEL_ENDING, /* disconnected; what is queued is still sent, and what the other end has sent told */
+    BROOD__CHANNEL_CLOSED, /* on_disconnect is still to come */
+    BROOD__CHANNEL_TOLD,
+} brood__channel_state;
+
+/* What the child that a channel belongs to is told. */
+typedef struct brood__channel_owner {
+    void (*on_activity)(brood_channel *channel); /* something came */
+    void (*on_done)(brood_channel *channel);     /* on_disconnect was told; the channel may be freed */
+} brood__channel_owner;
+
+struct brood_channel {
+    brood__loop *loop;
+    brood__loop_part part;             /* of a child's own end */
+    const brood__channel_owner *owner; /* NULL: a child's own end */
+    void *owner_data;
+    brood__channel_state state;
+    brood__watch watch; /* and the socket */
+    int error;          /* for on_disconnect */
+    bool closed;        /* by the user: nothing is told but on_sent */
+    bool silent;        /* not even that */
+    bool paused;
+    bool blocked;    /* the socket takes no more for now */
+    bool mute;       /* the other end reads no more: nothing is sent */
+    bool shut;       /* the other end was told that no more comes */
+    bool ended;      /* the other end's bytes are at their end */
+    bool above;      /* a send said that the queue is above the high-water mark */
+    bool reading;    /* messages are being told */
+    bool done;       /* its owner was told */
+    bool ref_is_set; /* by the user */
+    bool ref;
+    unsigned pins; /* callbacks that still need the memory */
+
+    brood__frames in;
+    brood__document document;
+    size_t max_values;
+    brood_on_message on_message;
+    brood_on_disconnect on_disconnect;
+    brood_on_channel_drain on_drain;
+    void *data;
+
+    brood_writer out; /* from `sent` on it waits */
+    size_t sent;
+    uint64_t sent_before; /* bytes that have left and were forgotten: offsets in `sends` count on */
+    size_t high_water, max_queued;
+    brood__list sends;    /* whose on_sent is to come, in order */
+    brood__list finished; /* and comes next */
+    brood__post later;
+};
+
+/* All that both ends share. Nothing is opened yet. */
+void brood__channel_init(brood_channel *channel, brood__loop *loop, const brood_channel_options *options,
+                         brood_serialization serialization, const brood__channel_owner *owner, void *owner_data);
+
+/* Give it its socket, non-blocking. Takes `fd` on success. The loop must be active until it has told its end. */
+int brood__channel_attach(brood_channel *channel, int fd);
+
+/* Close it at once, from whatever state; what is queued is reported with this error. `error`: for on_disconnect. */
+void brood__channel_close(brood_channel *channel, int error);
+
+/* The same with no callback but on_sent, and that within this call. The owner is not told that it is done. */
+void brood__channel_drop(brood_channel *channel);
+
+/* No more callbacks, but on_sent; `all`: not even that. */
+void brood__channel_silence(brood_channel *channel, bool all);
+
+/* Read what is there now, without waiting to be told that there is something, and tell the end if that was all. */
+void brood__channel_read_now(brood_channel *channel);
+
+/* Whether messages wait that the host has paused. */
+bool brood__channel_is_held(const brood_channel *channel);
+
+/* Whether its memory may go: it is closed, and nothing is to come. */
+bool brood__channel_is_done(const brood_channel *channel);
+
+/* Its memory but for itself. */
+void brood__channel_done(brood_channel *channel);
+
+/* Options of the caller's size as ours. */
+int brood__channel_options_copy(const brood_channel_options *options, size_t size, brood_channel_options *ret_options,
+                                brood_failure *ret_failure);
+
+/* The variables by which a child learns of its channel. */
+#define BROOD__CHANNEL_FD "NODE_CHANNEL_FD"
+#define BROOD__CHANNEL_MODE "NODE_CHANNEL_SERIALIZATION_MODE"
+
+#endif

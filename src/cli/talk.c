@@ -1,0 +1,362 @@
+/*
+ * `brood talk`: lines of JSON from standard input become messages to a forked program, its messages become lines. What
+ * the program writes by itself goes to standard error, so that standard output holds messages and nothing else. Reading
+ * stops while the program does not keep up, and it is held up while nobody reads ours.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <brood.h>
+#include <uv.h>
+
+#include "args.h"
+#include "explain.h"
+
+enum { READ_SIZE = 65536, LONGEST_LINE = 256 * 1024 * 1024 };
+
+typedef struct talk_options {
+    bool advanced, raw, replies, help;
+} talk_options;
+
+static const args_option table[] = {
+    {.section = "Messages",
+     .name = "advanced",
+     .letter = 'a',
+     .field = offsetof(talk_options, advanced),
+     .help = "send structured clone (Node's serialization: 'advanced') instead of JSON; lines stay JSON"},
+    {.name = "raw",
+     .letter = 'r',
+     .field = offsetof(talk_options, raw),
+     .help = "each line is a string as it is, and strings are printed without quotes",
+     .also = "raw-input raw-output"},
+    {.name = "replies",
+     .letter = 'n',
+     .field = offsetof(talk_options, replies),
+     .help = "at the end of the input, disconnect only when as many messages have come as were sent"},
+    {.section = "Other",
+     .name = "help",
+     .letter = 'h',
+     .field = offsetof(talk_options, help),
+     .last = true,
+     .help = "print this"},
+    {0},
+};
+
+typedef struct talk {
+    const talk_options *options;
+    uv_loop_t loop;
+    brood_child *child;
+    brood_channel *channel; /* NULL once it is closed */
+    brood_exit ended;
+    char *line; /* what was read of the next one */
+    size_t len, capacity;
+    uint64_t line_number, sent, received;
+    bool waiting;   /* for the program to keep up */
+    bool reading;   /* a read is under way */
+    bool input_end; /* no more lines */
+    bool failed;    /* something was complained about */
+    uv_fs_t read;
+    uv_check_t flush;
+    char buffer[READ_SIZE];
+    char *text; /* a message as JSON */
+    size_t text_size;
+} talk;
+
+static void print_help(FILE *file) {
+    fputs("Usage: brood talk [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
+          "Fork a program with a message channel, as Node's fork() does: each line of\n"
+          "standard input, JSON, becomes a message to it, each of its messages a line of\n"
+          "standard output.\n",
+          file);
+    args_print_options(file, table);
+    fputs("\nExit status: the program's; 125 if brood failed or a line was no JSON.\n"
+          "Manual: man brood-talk.\n",
+          file);
+}
+
+static void complain(talk *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void complain(talk *k, const char *format, ...) {
+    char text[512];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    cli_complain("talk", "%s", text);
+    k->failed = true;
+}
+
+/* --- from standard input to the program --- */
+
+static void read_on(talk *k);
+
+/* No more lines, or none that could be sent. */
+static void end_input(talk *k) {
+    k->input_end = true;
+    if (k->channel && (!k->options->replies || k->failed || k->received >= k->sent))
+        brood_channel_disconnect(k->channel);
+}
+
+static void write_raw(brood_writer *writer, void *the_talk) {
+    talk *k = the_talk;
+    brood_writer_string(writer, k->line, k->len);
+}
+
+static bool is_blank(const char *line, size_t len) {
+    return strspn(line, " \t\r") >= len;
+}
+
+/* The line that is complete, its line feed gone. */
+static void send_line(talk *k) {
+    brood_body body = {.write = write_raw, .data = k};
+    k->line_number++;
+    k->line[k->len] = 0;
+    if (!k->options->raw) {
+        if (is_blank(k->line, k->len))
+            return;
+        body = (brood_body){.json = k->line, .json_len = k->len};
+    }
+    int r = brood_channel_send(k->channel, &body, NULL, NULL);
+    if (r >= 0) {
+        k->sent++;
+        k->waiting = r > 0;
+    } else if (r == -EILSEQ) {
+        size_t at = brood_channel_error_offset(k->channel);
+        complain(k, "line %llu is no JSON%s: column %zu", (unsigned long long)k->line_number,
+                 k->options->raw ? ", nor UTF-8" : "", at + 1);
+    } else if (r == -EPIPE) {
+        end_input(k); /* the program's end tells more than this */
+    } else {
+        complain(k, "line %llu cannot be sent: %s", (unsigned long long)k->line_number, strerror(-r));
+    }
+}
+
+static bool grow_line(talk *k, size_t need) {
+    if (need < k->capacity)
+        return true;
+    size_t capacity = need * 2 + 1;
+    char *line = need > LONGEST_LINE ? NULL : realloc(k->line, capacity);
+    if (!line) {
+        complain(k, "line %llu is too long", (unsigned long long)k->line_number + 1);
+        return false;
+    }
+    k->line = line;
+    k->capacity = capacity;
+    return true;
+}
+
+/* The rest of a line, or all of it. */
+static bool take(talk *k, const char *bytes, size_t len) {
+    if (!grow_line(k, k->len + len))
+        return false;
+    memcpy(k->line + k->len, bytes, len);
+    k->len += len;
+    return true;
+}
+
+static void take_lines(talk *k, const char *bytes, size_t len) {
+    while (len > 0 && k->channel && !k->failed) {
+        const char *end = memchr(bytes, '\n', len);
+        size_t part = end ? (size_t)(end - bytes) : len;
+        if (!take(k, bytes, part))
+            return;
+        if (!end)
+            return;
+        send_line(k);
+        k->len = 0;
+        bytes += part + 1;
+        len -= part + 1;
+    }
+}
+
+static void input_came(uv_fs_t *request) {
+    talk *k = request->data;
+    ssize_t n = request->result;
+    uv_fs_req_cleanup(request);
+    k->reading = false;
+    if (n < 0)
+        complain(k, "cannot read standard input: %s", uv_strerror((int)n));
+    if (n > 0)
+        take_lines(k, k->buffer, (size_t)n);
+    else if (n == 0 && k->len > 0 && k->channel)
+        send_line(k); /* the last one, without a line feed */
+    if (n <= 0 || k->failed)
+        end_input(k);
+    read_on(k);
+}
+
+/* Not by a stream of libuv's: standard input may be anything, also what belongs to others and must stay blocking. */
+static void read_on(talk *k) {
+    if (k->reading || k->waiting || k->input_end || !k->channel)
+        return;
+    uv_buf_t buffer = uv_buf_init(k->buffer, sizeof k->buffer);
+    k->read.data = k;
+    int r = uv_fs_read(&k->loop, &k->read, STDIN_FILENO, &buffer, 1, -1, input_came);
+    k->reading = r == 0;
+    if (r < 0) {
+        complain(k, "cannot read standard input: %s", uv_strerror(r));
+        end_input(k);
+    }
+}
+
+static void keeps_up(brood_channel *channel, void *the_talk) {
+    talk *k = the_talk;
+    (void)channel;
+    k->waiting = false;
+    read_on(k);
+}
+
+/* --- from the program to standard output --- */
+
+static bool print_raw(brood_value value) {
+    const char *text;
+    size_t len;
+    if (brood_value_string(value, &text, &len) < 0)
+        return false;
+    fwrite(text, 1, len, stdout);
+    return true;
+}
+
+static void print_json(talk *k, brood_value value) {
+    ssize_t len = brood_value_json(value, k->text, k->text_size);
+    if (len >= (ssize_t)k->text_size) {
+        char *text = realloc(k->text, (size_t)len + 1);
+        if (!text) {
+            complain(k, "%s", strerror(ENOMEM));
+            return;
+        }
+        k->text = text;
+        k->text_size = (size_t)len + 1;
+        len = brood_value_json(value, k->text, k->text_size);
+    }
+    if (len >= 0)
+        fwrite(k->text, 1, (size_t)len, stdout);
+    else
+        complain(k, "message %llu (%s) cannot be printed as JSON: %s", (unsigned long long)k->received,
+                 brood_type_text(brood_value_type(value)),
+                 len == -EPROTOTYPE ? "it holds a bigint"
+                 : len == -ELOOP    ? "it holds itself"
+                                    : strerror((int)-len));
+}
+
+static void message_came(brood_channel *channel, const brood_message *message, void *the_talk) {
+    talk *k = the_talk;
+    k->received++;
+    if (!k->options->raw || !print_raw(message->value))
+        print_json(k, message->value);
+    putchar('\n');
+    if (k->input_end && k->received >= k->sent)
+        brood_channel_disconnect(channel);
+}
+
+/* Once a turn: what came together leaves together. */
+static void flush_output(uv_check_t *check) {
+    talk *k = check->data;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return;
+    if (!k->failed)
+        complain(k, "cannot write to standard output: %s", strerror(errno));
+    brood_child_stop(k->child);
+}
+
+static void disconnected(brood_channel *channel, int error, void *the_talk) {
+    talk *k = the_talk;
+    (void)channel;
+    k->channel = NULL;
+    if (error == -EBADMSG)
+        complain(k, "the program broke the format of the channel; it must send by process.send, or as brood(7) says");
+    else if (error == -EMSGSIZE)
+        complain(k, "the program sent a message that is too large");
+    else if (error < 0)
+        complain(k, "the channel broke: %s", strerror(-error));
+}
+
+static void ended(brood_child *child, const brood_exit *how, void *the_talk) {
+    talk *k = the_talk;
+    k->ended = *how;
+    k->channel = NULL;
+    brood_child_close(child);
+    uv_stop(&k->loop); /* a read of a terminal may still be under way, and nothing ends that */
+}
+
+/* --- the whole --- */
+
+static int conclude(talk *k) {
+    int status = k->ended.signal ? CLI_SIGNAL_BASE + k->ended.signal : k->ended.code;
+    if (k->ended.signal && k->ended.signal != SIGINT && k->ended.signal != SIGPIPE)
+        cli_complain("talk", "the program was ended by %s", brood_signal_name(k->ended.signal));
+    return cli_flush("talk", k->failed ? CLI_FAILED : status);
+}
+
+static int converse(talk *k, char *const *command) {
+    brood_failure why;
+    brood_channel_options limits = {.max_message = LONGEST_LINE};
+    brood_options options = {
+        .args = (const char *const *)command,
+        .serialization = k->options->advanced ? BROOD_ADVANCED : BROOD_JSON,
+        .in = {.kind = BROOD_STDIO_IGNORE},
+        .out = {.kind = BROOD_STDIO_SLOT, .slot = 2},
+        .on_message = message_came,
+        .on_disconnect = disconnected,
+        .on_channel_drain = keeps_up,
+        .channel = &limits,
+        .on_close = ended,
+        .data = k,
+    };
+    if (brood_fork(&k->loop, &options, &k->child, &why) < 0) {
+        char text[640];
+        cli_complain("talk", "%s", explain_failure(&why, NULL, text, sizeof text));
+        return explain_status(&why);
+    }
+    k->channel = brood_child_channel(k->child);
+    uv_check_init(&k->loop, &k->flush);
+    uv_check_start(&k->flush, flush_output);
+    k->flush.data = k;
+    read_on(k);
+    uv_run(&k->loop, UV_RUN_DEFAULT);
+    return conclude(k);
+}
+
+static int talk_with(const talk_options *options, char *const *command) {
+    static talk k; /* large, and a read into it may outlive everything else */
+    k.options = options;
+    int r = uv_loop_init(&k.loop);
+    if (r < 0) {
+        cli_complain("talk", "the event loop: %s", uv_strerror(r));
+        return CLI_FAILED;
+    }
+    return converse(&k, command);
+}
+
+static int talk_main(const cli_host *host, char *const *args) {
+    talk_options options = {0};
+    args_problem problem;
+    char *const *command;
+    (void)host;
+    int r = args_read(table, args, &options, &command, &problem);
+    if (r < 0) {
+        cli_complain("talk", "%s (brood talk --help)", r == -EINVAL ? problem.text : strerror(-r));
+        return CLI_FAILED;
+    }
+    if (options.help) {
+        print_help(stdout);
+        return cli_flush("talk", 0);
+    }
+    if (!*command) {
+        cli_complain("talk", "no program to talk to (brood talk --help)");
+        return CLI_FAILED;
+    }
+    return talk_with(&options, command);
+}
+
+const cli_command cli_talk = {
+    .name = "talk",
+    .summary = "exchange messages with a program, a line of JSON each",
+    .main = talk_main,
+    .print_help = print_help,
+};

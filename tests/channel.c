@@ -1,0 +1,546 @@
+/* src/channel, from the parent's side: children are brood-peer (tests/node/peer.c) and, where there is one, node. */
+#include "harness/watch.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define PEER (test_program("brood-peer"))
+
+/* What one child's channel tells. */
+typedef struct talk {
+    brood_child *child;
+    brood_channel *channel;
+    char log[4096]; /* messages as JSON, a blank behind each; "disconnect N", "exit N", "close" */
+    int messages, sent, sent_error, drains, disconnects, closes;
+    int wait_for; /* after so many messages: disconnect */
+    int64_t last;
+    brood_value kept;
+    bool quiet; /* no messages in the log */
+    bool in_order;
+    void (*then)(struct talk *);
+} talk;
+
+static talk *talk_new(void) {
+    talk *k = NEW(talk);
+    k->in_order = true;
+    k->last = -1;
+    return k;
+}
+
+static void note(talk *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void note(talk *k, const char *format, ...) {
+    va_list args;
+    size_t len = strlen(k->log);
+    va_start(args, format);
+    vsnprintf(k->log + len, sizeof k->log - len, format, args);
+    va_end(args);
+}
+
+/* Numbers, strings of any kind: enough to tell messages apart. */
+static void note_value(talk *k, brood_value value) {
+    double number;
+    const char *text;
+    if (brood_value_double(value, &number) == 0)
+        note(k, "%g ", number);
+    else if (brood_value_string(value, &text, NULL) == 0)
+        note(k, "%s ", text);
+    else
+        note(k, "%s(%zu) ", brood_type_text(brood_value_type(value)), brood_value_count(value));
+}
+
+static void on_message(brood_channel *channel, const brood_message *message, void *data) {
+    talk *k = data;
+    int64_t number = -1;
+    ENSURE(channel == k->channel);
+    k->messages++;
+    k->kept = message->value;
+    if (!k->quiet)
+        note_value(k, message->value);
+    (void)brood_value_int64(message->value, &number);
+    k->in_order = k->in_order && number == k->last + 1;
+    k->last = number;
+    if (k->messages == k->wait_for)
+        brood_channel_disconnect(channel);
+    if (k->then)
+        k->then(k);
+}
+
+static void on_disconnect(brood_channel *channel, int error, void *data) {
+    talk *k = data;
+    ENSURE(channel == k->channel && !brood_channel_connected(channel));
+    k->disconnects++;
+    note(k, "disconnect(%d) ", error);
+}
+
+static void on_exit_(brood_child *child, const brood_exit *ended, void *data) {
+    (void)child;
+    note(data, "exit(%d) ", ended->signal ? -ended->signal : ended->code);
+}
+
+static void on_close(brood_child *child, const brood_exit *ended, void *data) {
+    talk *k = data;
+    (void)ended;
+    k->closes++;
+    brood_child_close(child);
+}
+
+static void on_sent(brood_channel *channel, int error, void *data) {
+    talk *k = data;
+    ENSURE(channel == k->channel);
+    k->sent++;
+    k->sent_error = error;
+}
+
+static void on_drain(brood_channel *channel, void *data) {
+    talk *k = data;
+    ENSURE(brood_channel_queued(channel) <= 65536);
+    k->drains++;
+}
+
+static bool talk_start(test *t, talk *k, const brood_options *given) {
+    brood_options o = *given;
+    brood_failure why = {0};
+    o.on_message = on_message;
+    o.on_disconnect = on_disconnect;
+    o.on_channel_drain = on_drain;
+    o.on_exit = on_exit_;
+    o.on_close = on_close;
+    o.data = k;
+    int r = brood_fork(t->loop, &o, &k->child, &why);
+    if (r < 0 && !t->torture)
+        test_fail(__FILE__, __LINE__, "brood_fork: %s", why.message);
+    if (r < 0)
+        return false;
+    k->channel = brood_child_channel(k->child);
+    ENSURE(brood_channel_child(k->channel) == k->child);
+    return true;
+}
+
+#define TALK(k, ...)                                                                                                   \
+    talk *k = talk_new();                                                                                              \
+    if (!talk_start(t, k, &(brood_options){__VA_ARGS__}))                                                              \
+    return
+
+static void send_or_fail(test *t, talk *k, const char *json) {
+    int r = brood_channel_send_json(k->channel, json, BROOD_NUL);
+    if (!t->torture)
+        ENSURE(r >= 0);
+}
+
+/* --- both ends brood's --- */
+
+TEST_TORTURE(fork_and_a_message_each_way) {
+    for (int mode = BROOD_JSON; mode <= BROOD_ADVANCED; mode++) {
+        TALK(k, .args = BROOD_ARGS(PEER, "send", "\"hello\"", "echo"), .serialization = mode);
+        k->wait_for = 3;
+        send_or_fail(t, k, "17");
+        send_or_fail(t, k, "{\"a\":[1,2],\"b\":null}");
+        RUN();
+        if (!t->torture)
+            CHECK_STR(k->log, "hello 17 object(2) disconnect(0) exit(0) ");
+        CHECK_EQ(k->closes, 1);
+    }
+}
+
+TEST(fork_messages_come_in_order_and_whole) {
+    for (int mode = BROOD_JSON; mode <= BROOD_ADVANCED; mode++) {
+        TALK(k, .args = BROOD_ARGS(PEER, "send-many", "20000"), .serialization = mode);
+        k->quiet = true;
+        k->wait_for = 20000;
+        RUN();
+        CHECK_EQ(k->messages, 20000);
+        CHECK(k->in_order);
+        CHECK_STR(k->log, "disconnect(0) exit(0) ");
+    }
+}
+
+/* what was queued when the other end disconnects, or goes, still arrives */
+TEST(fork_loses_nothing_that_was_sent_before_a_disconnect) {
+    TALK(k, .args = BROOD_ARGS(PEER, "send-many", "50000", "disconnect"));
+    k->quiet = true;
+    RUN();
+    CHECK_EQ(k->messages, 50000);
+    CHECK_STR(k->log, "disconnect(0) exit(0) ");
+}
+
+static void send_numbers(test *t, talk *k, int count) {
+    for (int i = 0; i < count && !test_failed(); i++)
+        send_or_fail(t, k, test_format("%d", i));
+}
+
+TEST(fork_disconnect_sends_what_is_queued) {
+    TALK(k, .args = BROOD_ARGS(PEER, "slow", "echo"), .in = {.kind = BROOD_STDIO_PIPE});
+    k->quiet = true;
+    send_numbers(t, k, 50000);
+    CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.json = "0", .json_len = BROOD_NUL}, on_sent, k), 1);
+    brood_channel_disconnect(k->channel);
+    CHECK(!brood_channel_connected(k->channel));
+    CHECK_EQ(brood_channel_send_json(k->channel, "1", BROOD_NUL), -EPIPE);
+    CHECK_EQ(brood_stream_write(brood_child_stream(k->child, 0), "x", 1, NULL, NULL), 0);
+    RUN();
+    CHECK_EQ(k->sent, 1);
+    CHECK_EQ(k->sent_error, 0);
+    CHECK_EQ(k->disconnects, 1);
+    CHECK_EQ(k->messages, 50001); /* and what the other end answers before it sees the end is told */
+}
+
+/* 64 MB one way and back, in one message */
+TEST(fork_carries_a_large_message) {
+    for (int mode = BROOD_JSON; mode <= BROOD_ADVANCED; mode++) {
+        size_t size = t->brief ? 1 << 20 : 20 << 20;
+        char *text = malloc(size + 3);
+        CHECK(text);
+        DEFER(free, text);
+        memset(text, 'x', size + 2);
+        text[0] = text[size + 1] = '"';
+        text[size + 2] = 0;
+        TALK(k, .args = BROOD_ARGS(PEER, "echo"), .serialization = mode);
+        k->quiet = true;
+        k->wait_for = 1;
+        CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.json = text, .json_len = size + 2}, on_sent, k), 1);
+        RUN();
+        CHECK_EQ(k->messages, 1);
+        CHECK_EQ(k->sent, 1);
+        CHECK_EQ(k->drains, 1);
+        CHECK_STR(k->log, "disconnect(0) exit(0) ");
+    }
+}
+
+TEST(fork_refuses_what_is_no_message) {
+    TALK(k, .args = BROOD_ARGS(PEER, "echo"));
+    static const struct {
+        const char *json;
+        int error;
+        size_t at;
+    } cases[] = {{"", -EILSEQ, 0}, {"{bad", -EILSEQ, 1}, {"[1]x", -EILSEQ, 3}, {"\"\xff\"", -EILSEQ, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CHECK_EQ(brood_channel_send_json(k->channel, cases[i].json, BROOD_NUL), cases[i].error);
+        CHECK_EQ(brood_channel_error_offset(k->channel), cases[i].at);
+    }
+    brood_value missing = {0};
+    CHECK_EQ(brood_channel_send(k->channel, &(brood_body){0}, on_sent, k), -EINVAL);
+    CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.value = &missing}, on_sent, k), -EINVAL);
+    CHECK_EQ(brood_channel_send(k->channel, NULL, on_sent, k), -EINVAL);
+    k->wait_for = 1;
+    send_or_fail(t, k, "[1,\n2]"); /* a line feed would be the end of the frame */
+    RUN();
+    CHECK_STR(k->log, "array(2) disconnect(0) exit(0) ");
+    CHECK_EQ(k->sent, 0);
+}
+
+/* --- a real Node at the other end --- */
+
+/* The first of BROOD_NODES, else the one in PATH; NULL: there is none. */
+static const char *node_program(void) {
+    static char path[4096];
+    const char *asked = getenv("BROOD_NODES");
+    if (asked && *asked) {
+        snprintf(path, sizeof path, "%.*s", (int)strcspn(asked, " "), asked);
+        return path;
+    }
+    brood_result result;
+    brood_exec_sync("command -v node", NULL, &result);
+    snprintf(path, sizeof path, "%.*s", (int)strcspn(result.out.bytes, "\n"), result.out.bytes);
+    brood_result_done(&result);
+    return *path ? path : NULL;
+}
+
+#define NODE_MESSAGE "{\"a\":[1,-0.5,\"\\u00e9\xe2\x82\xac\\ud83d\\ude00\\ud800\",{}],\"b\":{\"c\":null,\"d\":true}}"
+
+static void compare_message(talk *k) {
+    char sent[256], got[256];
+    brood_value value;
+    ENSURE(brood_value_parse(NODE_MESSAGE, BROOD_NUL, &value, NULL) == 0);
+    ENSURE(brood_value_json(value, sent, sizeof sent) > 0);
+    brood_value_done(&value);
+    ENSURE(brood_value_json(k->kept, got, sizeof got) > 0);
+    ENSURE(strcmp(sent, got) == 0);
+}
+
+static void write_bytes(brood_writer *w, void *data) {
+    brood_writer_object(w);
+    brood_writer_key(w, "bytes");
+    brood_writer_bytes(w, "\0\1\2", 3);
+    brood_writer_key(w, "big");
+    brood_writer_bigint(w, true, &(uint64_t){7}, 1);
+    brood_writer_key(w, "when");
+    brood_writer_date(w, 1.7e12);
+    brood_writer_end(w);
+    (void)data;
+}
+
+static void check_bytes(talk *k) {
+    const void *bytes;
+    size_t len;
+    int64_t number;
+    if (brood_value_type(brood_value_get(k->kept, "bytes")) == BROOD_MISSING) {
+        compare_message(k);
+        return;
+    }
+    ENSURE(brood_value_bytes(brood_value_get(k->kept, "bytes"), &bytes, &len) == 0 && len == 3 &&
+           memcmp(bytes, "\0\1\2", 3) == 0);
+    ENSURE(brood_value_view(brood_value_get(k->kept, "bytes")) == BROOD_BUFFER);
+    ENSURE(brood_value_int64(brood_value_get(k->kept, "big"), &number) == 0 && number == -7);
+    ENSURE(brood_value_type(brood_value_get(k->kept, "when")) == BROOD_DATE);
+    ENSURE(brood_value_int64(brood_value_get(k->kept, "when"), &number) == 0 && number == 1700000000000);
+}
+
+TEST(fork_of_a_real_node_program) {
+    const char *node = node_program();
+    if (!node)
+        SKIP("no node");
+    for (int mode = BROOD_JSON; mode <= BROOD_ADVANCED; mode++) {
+        TALK(k, .args = BROOD_ARGS(node, test_source("node/echo.js")), .serialization = mode);
+        k->then = check_bytes;
+        k->wait_for = 102;
+        send_or_fail(t, k, NODE_MESSAGE);
+        for (int i = 0; i < 100; i++)
+            send_or_fail(t, k, NODE_MESSAGE);
+        CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.write = write_bytes}, on_sent, k),
+                 mode == BROOD_JSON ? -EPROTOTYPE : 0);
+        if (mode == BROOD_JSON)
+            send_or_fail(t, k, NODE_MESSAGE);
+        RUN();
+        CHECK_EQ(k->messages, 102);
+        CHECK_HAS(k->log, "disconnect(0) exit(0) ");
+    }
+}
+
+/* --- whoever breaks the format loses the channel, and nobody anything else --- */
+
+static void break_by(test *t, int mode, const char *hex, int error, const char *before) {
+    TALK(k, .args = BROOD_ARGS(PEER, "raw", hex, "echo"), .serialization = mode);
+    RUN();
+    CHECK_STR(test_format("%s: %s", hex, k->log), test_format("%s: %sdisconnect(%d) exit(0) ", hex, before, error));
+}
+
+TEST(fork_of_a_child_that_breaks_the_format) {
+    break_by(t, BROOD_JSON, "310a7b6261640a320a", -EBADMSG, "1 ");
+    break_by(t, BROOD_JSON, "0a", -EBADMSG, "");
+    break_by(t, BROOD_ADVANCED, "00000004ff0f490200000004ff0f7171", -EBADMSG, "1 ");
+    break_by(t, BROOD_ADVANCED, "00000000", -EBADMSG, "");
+    break_by(t, BROOD_ADVANCED, "ffffffff", -EMSGSIZE, "");
+    break_by(t, BROOD_ADVANCED, "7fffffff", -EMSGSIZE, "");
+}
+
+TEST(fork_of_a_child_that_says_too_much) {
+    static const brood_channel_options limits = {.max_message = 1000};
+    for (int mode = BROOD_JSON; mode <= BROOD_ADVANCED; mode++) {
+        TALK(k, .args = BROOD_ARGS(PEER, "send", test_format("\"%01000d\"", 0)), .serialization = mode,
+             .channel = &limits);
+        RUN();
+        CHECK_STR(k->log, test_format("disconnect(%d) exit(0) ", -EMSGSIZE));
+    }
+    static const brood_channel_options few = {.max_values = 100};
+    char text[202];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = i % 2 ? '1' : ',';
+    text[0] = '[', text[sizeof text - 2] = ']', text[sizeof text - 1] = 0;
+    TALK(k, .args = BROOD_ARGS(PEER, "send", text), .channel = &few);
+    RUN();
+    CHECK_STR(k->log, test_format("disconnect(%d) exit(0) ", -EMSGSIZE));
+}
+
+/* bytes of a message that never ends are dropped, as in Node */
+TEST(fork_of_a_child_that_dies_in_mid_message) {
+    TALK(k, .args = BROOD_ARGS(PEER, "raw", "310a5b31", "die"));
+    RUN();
+    CHECK_STR(k->log, "1 disconnect(0) exit(-9) ");
+}
+
+TEST(fork_send_to_a_child_that_is_gone) {
+    TALK(k, .args = BROOD_ARGS(PEER, "die"));
+    brood_channel_pause(k->channel);
+    RUN_UNTIL(strstr(k->log, "exit"));
+    CHECK_GE(brood_channel_send(k->channel, &(brood_body){.json = "1", .json_len = 1}, on_sent, k), -EPIPE);
+    brood_channel_resume(k->channel);
+    RUN();
+    CHECK_EQ(k->disconnects, 1);
+    CHECK(k->sent == 0 || k->sent_error == -EPIPE || k->sent_error == -ECANCELED);
+}
+
+/* a peer that never reads: memory has a ceiling, and a stop ends it */
+TEST(fork_of_a_child_that_never_reads) {
+    static const brood_channel_options limits = {.max_queued = 1 << 20};
+    int r = 0;
+    char text[10002];
+    memset(text, 'x', sizeof text);
+    text[0] = text[sizeof text - 1] = '"';
+    TALK(k, .args = BROOD_ARGS(PEER, "slow"), .in = {.kind = BROOD_STDIO_PIPE}, .channel = &limits);
+    for (int i = 0; i < 1000 && r >= 0; i++)
+        r = brood_channel_send(k->channel, &(brood_body){.json = text, .json_len = sizeof text}, on_sent, k);
+    CHECK_EQ(r, -ENOBUFS);
+    CHECK_LE(brood_channel_queued(k->channel), (1 << 20) + 20000);
+    brood_child_kill(k->child, SIGKILL);
+    RUN();
+    CHECK_STR(k->log, "disconnect(0) exit(-9) ");
+    CHECK_GT(k->sent, 50);
+    CHECK_NE(k->sent_error, 0);
+}
+
+/* --- who listens, who waits --- */
+
+TEST(fork_messages_wait_for_a_listener) {
+    talk *k = talk_new();
+    brood_failure why;
+    CHECK_EQ(brood_fork(t->loop,
+                        &(brood_options){.args = BROOD_ARGS(PEER, "send", "0", "send", "1", "send", "2", "words"),
+                                         .on_disconnect = on_disconnect,
+                                         .on_exit = on_exit_,
+                                         .on_close = on_close,
+                                         .out = {.on_data = NULL},
+                                         .data = k},
+                        &k->child, &why),
+             0);
+    k->channel = brood_child_channel(k->child);
+    test_idle(100);
+    uv_run(t->loop, UV_RUN_NOWAIT);
+    CHECK_STR(k->log, "");
+    k->wait_for = 3;
+    brood_channel_listen(k->channel, on_message, k);
+    RUN();
+    CHECK_STR(k->log, "0 1 2 disconnect(0) exit(0) ");
+}
+
+static void pause_channel(talk *k) {
+    brood_channel_pause(k->channel);
+}
+
+TEST(fork_paused_channel_tells_nothing) {
+    TALK(k, .args = BROOD_ARGS(PEER, "raw", "300a310a", "die"));
+    k->then = pause_channel;
+    RUN_UNTIL(strstr(k->log, "exit"));
+    CHECK_STR(k->log, "0 exit(-9) ");
+    CHECK_EQ(k->closes, 0);
+    k->then = NULL;
+    brood_channel_resume(k->channel);
+    RUN();
+    CHECK_STR(k->log, "0 exit(-9) 1 disconnect(0) ");
+    CHECK_EQ(k->closes, 1);
+}
+
+static void close_child(talk *k) {
+    brood_child_close(k->child);
+}
+
+TEST(fork_child_closed_in_on_message) {
+    TALK(k, .args = BROOD_ARGS(PEER, "send-many", "100", "echo"));
+    k->then = close_child;
+    RUN();
+    CHECK_EQ(k->messages, 1);
+    CHECK_STR(k->log, "0 ");
+    CHECK_EQ(k->closes, 1);
+}
+
+TEST(fork_loop_closed_in_on_message) {
+    TALK(k, .args = BROOD_ARGS(PEER, "send-many", "100", "echo"));
+    RUN_UNTIL(k->messages > 0);
+    CHECK_EQ(brood_loop_close(t->loop, NULL, NULL), 0);
+    RUN();
+    CHECK_EQ(k->disconnects, 0);
+}
+
+TEST(fork_that_fails_leaves_nothing) {
+    talk *k = talk_new();
+    brood_failure why = {0};
+    CHECK_EQ(brood_fork(t->loop, &(brood_options){.args = BROOD_ARGS("/no/such"), .on_message = on_message, .data = k},
+                        &k->child, &why),
+             -ENOENT);
+    CHECK(!k->child);
+    TALK(late, .args = BROOD_ARGS("/no/such"), .offload = true);
+    CHECK_EQ(brood_channel_send(late->channel, &(brood_body){.json = "1", .json_len = 1}, on_sent, late), 0);
+    RUN();
+    CHECK_EQ(late->sent, 1);
+    CHECK_EQ(late->sent_error, -ECANCELED);
+    CHECK_EQ(late->disconnects, 0);
+    CHECK_EQ(late->closes, 1);
+}
+
+TEST_TORTURE(fork_off_the_loop_queues_until_it_runs) {
+    TALK(k, .args = BROOD_ARGS(PEER, "echo"), .offload = true);
+    k->wait_for = 1;
+    send_or_fail(t, k, "5");
+    RUN();
+    if (!t->torture)
+        CHECK_STR(k->log, "5 disconnect(0) exit(0) ");
+    CHECK_EQ(k->closes, 1);
+}
+
+/* --- what the child sees --- */
+
+TEST(fork_variables_reach_no_grandchild) {
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "print", "x"));
+    CHECK_STR(w->out.bytes, "x\n");
+    watch *peer = watch_new();
+    brood_failure why;
+    CHECK_EQ(brood_fork(t->loop,
+                        &(brood_options){.args = BROOD_ARGS(PEER, "env", "disconnect"), WATCH(peer), .out = WATCHED},
+                        NULL, &why),
+             0);
+    RUN();
+    CHECK_STR(peer->out.bytes, "NODE_CHANNEL_FD (none)\nNODE_CHANNEL_SERIALIZATION_MODE (none)\n0\n4\n");
+}
+
+/* a host that was forked, and does not know it */
+TEST(spawn_hands_on_no_channel_that_is_not_there) {
+    setenv("NODE_CHANNEL_FD", "3", 1);
+    setenv("NODE_CHANNEL_SERIALIZATION_MODE", "json", 1);
+    RUN_CHILD(w, .args = BROOD_ARGS("/usr/bin/env"));
+    CHECK_LACKS(w->out.bytes, "NODE_CHANNEL");
+    RUN_CHILD(own, .args = BROOD_ARGS("/usr/bin/env"), .env = BROOD_ARGS("NODE_CHANNEL_FD=7"));
+    CHECK_HAS(own->out.bytes, "NODE_CHANNEL_FD=7");
+    brood_slot slot = {.slot = 3, .io = {.kind = BROOD_STDIO_IGNORE}};
+    RUN_CHILD(passed, .args = BROOD_ARGS("/usr/bin/env"), .slots = &slot, .slot_count = 1);
+    CHECK_HAS(passed->out.bytes, "NODE_CHANNEL_FD=3");
+    CHECK_HAS(passed->out.bytes, "NODE_CHANNEL_SERIALIZATION_MODE=json");
+    unsetenv("NODE_CHANNEL_FD");
+    unsetenv("NODE_CHANNEL_SERIALIZATION_MODE");
+}
+
+TEST(fork_channel_takes_the_lowest_slot_that_is_free) {
+    brood_slot slots[] = {{.slot = 4, .io = {.kind = BROOD_STDIO_IGNORE}},
+                          {.slot = 3, .io = {.kind = BROOD_STDIO_IGNORE}}};
+    for (int asked = 0; asked < 2; asked++) {
+        watch *w = watch_new();
+        brood_failure why;
+        CHECK_EQ(brood_fork(t->loop,
+                            &(brood_options){.args = BROOD_ARGS("/usr/bin/env"),
+                                             WATCH(w),
+                                             .out = WATCHED,
+                                             .slots = slots,
+                                             .slot_count = 2,
+                                             .channel_slot = asked ? 1000 : 0},
+                            NULL, &why),
+                 0);
+        RUN();
+        CHECK_HAS(w->out.bytes, asked ? "NODE_CHANNEL_FD=1000\n" : "NODE_CHANNEL_FD=5\n");
+    }
+}
+
+TEST(fork_options_that_make_no_sense) {
+    static const brood_channel_options with_data = {.data = (void *)&with_data};
+    brood_child *child;
+    brood_failure why;
+    CHECK_EQ(brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD), .on_message = on_message}, &child, &why),
+             -EINVAL);
+    CHECK_EQ(brood_fork(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD), .channel_slot = 2}, &child, &why),
+             -EINVAL);
+    CHECK_EQ(brood_fork(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD), .channel = &with_data}, &child, &why),
+             -EINVAL);
+    CHECK_EQ(brood_fork(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD), .serialization = 2}, &child, &why),
+             -EINVAL);
+}
+
+TEST(channel_of_a_process_that_was_not_forked) {
+    brood_channel *channel = NULL;
+    brood_failure why = {0};
+    CHECK_EQ(brood_channel_open_parent(t->loop, NULL, &channel, &why), -ENOTCONN);
+    CHECK_HAS(why.message, "no channel");
+    setenv("NODE_CHANNEL_FD", "x", 1);
+    CHECK_EQ(brood_channel_open_parent(t->loop, NULL, &channel, &why), -EINVAL);
+    setenv("NODE_CHANNEL_FD", "0", 1);
+    CHECK_EQ(brood_channel_open_parent(t->loop, NULL, &channel, &why), -EINVAL);
+    unsetenv("NODE_CHANNEL_FD");
+    CHECK(!channel);
+}

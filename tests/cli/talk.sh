@@ -1,0 +1,80 @@
+# `brood talk`: lines to messages and back, ends, complaints.
+. "$SRC/tests/cli/lib.bash"
+peer=${BROOD%/*}/brood-peer
+
+# talk LINES ARGUMENT…
+talk() {
+    local lines=$1
+    shift
+    status=0
+    printf "$lines" | "$BROOD" talk "$@" >out.txt 2>err.txt || status=$?
+    out=$(cat out.txt) err=$(cat err.txt)
+}
+
+talk '{"a": [1, 2]}\n\n  \n"x"\n17' "$peer" echo
+is "$status" 0
+is "$out" $'{"a":[1,2]}\n"x"\n17'
+is "$err" ""
+
+talk '{"a":[1,null]}\n' --advanced -- "$peer" echo
+is "$out" '{"a":[1,null]}'
+
+talk 'one\n"two" \\ \n' --raw -- "$peer" echo
+is "$out" $'one\n"two" \\ '
+
+# many, through pipes that are full
+seq 1 100000 >numbers
+run bash -c '"$1" talk -- "$2" echo <numbers >echoed' - "$BROOD" "$peer"
+is "$status" 0
+cmp numbers echoed || fail "not what was sent"
+run bash -c '"$1" talk -- "$2" echo <numbers | head -n1' - "$BROOD" "$peer"
+is "$out" 1
+is "$err" ""
+
+# it ends as the program does, and its own output goes to standard error
+talk '' "$peer" send '"bye"' die
+is "$status" 137
+has "$err" "ended by SIGKILL"
+talk '1\n' sh -c 'echo hello; exit 7'
+is "$status" 7
+is "$out" ""
+is "$err" hello
+talk '1\n' "$BROOD_CHILD" exit 3
+is "$status" 3
+
+# what is wrong is said, and what came before it is done
+talk '1\n{bad\n2\n' "$peer" echo
+is "$status" 125
+is "$out" 1
+has "$err" "line 2 is no JSON: column 2"
+talk '\xff\n' -r -- "$peer" echo
+is "$status" 125
+has "$err" "line 1 is no JSON, nor UTF-8: column 1"
+talk '' "$peer" raw 7b6261640a
+is "$status" 125
+has "$err" "broke the format"
+talk '' ./none
+is "$status" 127
+has "$err" 'exec "./none"'
+run "$BROOD" talk
+is "$status" 125
+has "$err" "no program"
+run "$BROOD" talk --bogus -- true
+is "$status" 125
+has "$err" "--bogus"
+run "$BROOD" talk --help
+is "$status" 0
+has "$out" "Usage: brood talk"
+awk 'length > 80 { exit 1 }' out.txt || fail "the help is wider than 80 columns"
+run bash -c '"$1" talk -- "$2" send 1 >&-' - "$BROOD" "$peer" </dev/null
+is "$status" 125
+has "$err" "cannot write"
+
+# a program that answers later
+node=$(command -v node) || skip "no node"
+cat >later.js <<'END'
+process.on('message', (m) => setTimeout(() => process.send({ id: m.id, sum: m.data.reduce((a, b) => a + b, 0) }), 50));
+END
+talk '{"id":1,"data":[1,2,3]}\n{"id":2,"data":[]}\n' --replies -- "$node" later.js
+is "$status" 0
+is "$out" $'{"id":1,"sum":6}\n{"id":2,"sum":0}'

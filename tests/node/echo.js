@@ -1,0 +1,3 @@
+// Sends every message back.
+'use strict';
+process.on('message', (message) => process.send(message));
