@@ -162,6 +162,24 @@ BROOD_API void brood_channel_unref(brood_channel *channel);
  */
 BROOD_API void brood_channel_close(brood_channel *channel);
 
+/**
+ * Does one task, and may block: it has the process to itself. The task is a message as it came; what is written to
+ * `result`, one value, is the answer (nothing: null).
+ *
+ * Returns 0, or a negative errno that becomes the answer's error.
+ */
+typedef int (*brood_work)(brood_value task, brood_writer *result, void *data);
+
+/**
+ * A worker's whole main: for each message of the parent's, one after another, call `work`, and send `{id, result}`, or
+ * `{id, error}` with the error in words; `id` is the message's member of that name, if it has one. No loop is needed,
+ * and none may use the channel meanwhile.
+ *
+ * Returns 0 when the parent disconnects or is gone; -ENOTCONN (no channel, as brood_channel_open_parent), -EBADMSG,
+ * -EMSGSIZE (a message that could not be read, or larger than 64 MiB), or -ENOMEM.
+ */
+BROOD_API int brood_worker_main(brood_work work, void *data);
+
 /** What the options called data. */
 BROOD_API void *brood_channel_data(const brood_channel *channel);
 

@@ -14,11 +14,8 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define MAX_MESSAGE (64 * 1024 * 1024)
-#define MAX_VALUES (16 * 1024 * 1024)
 #define HIGH_WATER (128 * 1024)
 #define MAX_QUEUED (256 * 1024 * 1024)
-#define KEPT_OUT (1024 * 1024)
 #define READS_PER_TURN 16 /* then the others get their turn */
 #define TURNS_AT_ONCE 64  /* of a child that is gone: what its socket holds, and what others who hold it add */
 
@@ -41,8 +38,8 @@ void brood__channel_init(brood_channel *c, brood__loop *loop, const brood_channe
     c->owner = owner;
     c->owner_data = owner_data;
     c->in.advanced = c->out.advanced = serialization == BROOD_ADVANCED;
-    c->in.max_len = o->max_message ? o->max_message : MAX_MESSAGE;
-    c->max_values = o->max_values ? o->max_values : MAX_VALUES;
+    c->in.max_len = o->max_message ? o->max_message : BROOD__MAX_MESSAGE;
+    c->max_values = o->max_values ? o->max_values : BROOD__MAX_VALUES;
     c->high_water = o->high_water ? o->high_water : HIGH_WATER;
     c->max_queued = o->max_queued ? o->max_queued : MAX_QUEUED;
     c->on_message = o->on_message;
@@ -173,7 +170,7 @@ bool brood__channel_is_held(const brood_channel *c) {
 /* --- reading --- */
 
 /* `NODE_` and more: words between the two ends, which nobody is told. */
-static bool is_internal(brood_value message) {
+bool brood__channel_is_internal(brood_value message) {
     const char *cmd;
     size_t len;
     return brood_value_type(message) == BROOD_OBJECT &&
@@ -199,7 +196,7 @@ static void tell_message(brood_channel *c, const brood__frame *frame) {
     brood_message message = {.value = {&c->document, 0}};
     if (c->owner && c->owner->on_activity)
         c->owner->on_activity(c);
-    if (!is_internal(message.value) && !c->closed)
+    if (!brood__channel_is_internal(message.value) && !c->closed)
         c->on_message(c, &message, c->data);
 }
 
@@ -292,8 +289,7 @@ static void after_sending(brood_channel *c) {
     if (c->sent == c->out.len) {
         c->sent_before += c->sent;
         c->out.len = c->sent = 0;
-        if (c->out.capacity > KEPT_OUT)
-            brood__writer_trim(&c->out);
+        brood__writer_trim(&c->out);
     } else if (c->sent > c->out.len / 2) {
         memmove(c->out.bytes, c->out.bytes + c->sent, queued(c));
         c->out.len -= c->sent;

@@ -96,6 +96,20 @@ bool brood__channel_is_done(const brood_channel *channel);
 /* Its memory but for itself. */
 void brood__channel_done(brood_channel *channel);
 
+/*
+ * The socket to the parent, that the environment names, close-on-exec from now on; and its serialization. A negative
+ * errno: there is none. The variables stay.
+ */
+int brood__channel_find_parent(brood_serialization *ret_serialization, brood_failure *ret_failure);
+void brood__channel_forget_parent(void);
+
+/* Whether a message is one between the two ends, which nobody is told. */
+bool brood__channel_is_internal(brood_value message);
+
+/* The defaults. */
+#define BROOD__MAX_MESSAGE (64 * 1024 * 1024)
+#define BROOD__MAX_VALUES (16 * 1024 * 1024)
+
 /* Options of the caller's size as ours. */
 int brood__channel_options_copy(const brood_channel_options *options, size_t size, brood_channel_options *ret_options,
                                 brood_failure *ret_failure);

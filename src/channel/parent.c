@@ -51,8 +51,7 @@ static int find_socket(brood_failure *why) {
         return brood__fail(why, -EINVAL, BROOD_STEP_NONE, BROOD__CHANNEL_FD,
                            "is no channel: not an open stream socket");
     fcntl((int)fd, F_SETFD, FD_CLOEXEC);
-    int r = brood__nonblock((int)fd);
-    return r < 0 ? brood__fail(why, r, BROOD_STEP_NONE, BROOD__CHANNEL_FD, NULL) : (int)fd;
+    return (int)fd;
 }
 
 static int find_serialization(brood_serialization *ret_serialization, brood_failure *why) {
@@ -65,6 +64,17 @@ static int find_serialization(brood_serialization *ret_serialization, brood_fail
     return 0;
 }
 
+int brood__channel_find_parent(brood_serialization *ret_serialization, brood_failure *why) {
+    int fd = find_socket(why);
+    int r = fd < 0 ? fd : find_serialization(ret_serialization, why);
+    return r < 0 ? r : fd;
+}
+
+void brood__channel_forget_parent(void) {
+    unsetenv(BROOD__CHANNEL_FD);
+    unsetenv(BROOD__CHANNEL_MODE);
+}
+
 /* The loop is being ended. */
 static void end(brood__loop_part *part) {
     brood_channel *c = BROOD__OUTER(part, brood_channel, part);
@@ -74,11 +84,12 @@ static void end(brood__loop_part *part) {
 
 static int open_on(brood__loop *loop, const brood_channel_options *o, brood_channel **ret_channel, brood_failure *why) {
     brood_serialization serialization;
-    int r, fd = find_socket(why);
+    int fd = brood__channel_find_parent(&serialization, why);
     if (fd < 0)
         return fd;
-    if ((r = find_serialization(&serialization, why)) < 0)
-        return r;
+    int r = brood__nonblock(fd);
+    if (r < 0)
+        return brood__fail(why, r, BROOD_STEP_NONE, BROOD__CHANNEL_FD, NULL);
     brood_channel *c = brood__alloc(sizeof *c);
     if (!c)
         return brood__fail(why, -ENOMEM, BROOD_STEP_MEMORY, NULL, NULL);
@@ -96,8 +107,7 @@ static int open_on(brood__loop *loop, const brood_channel_options *o, brood_chan
     }
     brood__loop_hold(loop);
     brood__loop_add_part(loop, &c->part, c, sizeof *c, end);
-    unsetenv(BROOD__CHANNEL_FD);
-    unsetenv(BROOD__CHANNEL_MODE);
+    brood__channel_forget_parent();
     *ret_channel = c;
     return 0;
 }

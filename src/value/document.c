@@ -5,6 +5,7 @@
 #include "value/document.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,10 @@ brood__node *brood__document_grow(brood__document *document) {
     document->nodes = nodes;
     document->capacity = capacity;
     return &document->nodes[document->count++];
+}
+
+double brood__clip_time(double ms) {
+    return ms >= -8.64e15 && ms <= 8.64e15 ? (double)(int64_t)ms : (double)NAN;
 }
 
 unsigned brood__element_size(brood_view view) {

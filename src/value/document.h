@@ -80,6 +80,9 @@ static inline uint32_t brood__node_next(const brood__document *document, uint32_
     return node + 1 + (at->flags / BROOD__VIEWS & 1);
 }
 
+/* A date's milliseconds as JavaScript keeps them: whole, and NaN beyond what it can count (ECMA-262, TimeClip). */
+double brood__clip_time(double ms);
+
 /* In bytes; 1 for what has no elements. */
 unsigned brood__element_size(brood_view view);
 

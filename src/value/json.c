@@ -235,6 +235,8 @@ static inline char *open_container(reader *r, char *at, brood__node *node, bool 
     if (++r->depth > r->max_depth)
         return fail(r, at, -E2BIG);
     uint64_t bit = UINT64_C(1) << r->depth % 64, *word = &r->is_object[r->depth / 64];
+    if (r->depth % 64 == 0)
+        *word = 0; /* the first to use it */
     *word = object ? *word | bit : *word & ~bit;
     if (build) {
         node->type = object ? BROOD_OBJECT : BROOD_ARRAY;
@@ -350,6 +352,7 @@ static int run(reader *r, char *text, size_t len, uint32_t max_depth, size_t *re
     text[len] = 0;
     r->end = text + len;
     r->depth = 0;
+    r->is_object[0] = 0;
     r->max_depth = max_depth < DEPTH_CEILING ? max_depth : DEPTH_CEILING - 1;
     char *at = r->document ? read_all(r, text, true) : read_all(r, text, false);
     if (at && at != r->end)

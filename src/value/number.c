@@ -343,7 +343,8 @@ static int lay_out(const char *digits, int count, int point, char *ret_text) {
         return count + 1;
     }
     if (-6 < point && point <= 0) {
-        memcpy(ret_text, "0.", 2);
+        ret_text[0] = '0';
+        ret_text[1] = '.';
         memset(ret_text + 2, '0', (size_t)-point);
         memcpy(ret_text + 2 - point, digits, (size_t)count);
         return 2 - point + count;

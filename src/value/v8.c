@@ -16,7 +16,6 @@
 
 #define DEPTH_CEILING 4096
 #define BIGINT_MAX (1U << 27) /* bytes: V8's 2^30 bits */
-#define DATE_MAX 8.64e15      /* ECMA-262, time values */
 #define UNFINISHED UINT32_MAX /* an object that cannot be referred to yet */
 
 typedef struct reader {
@@ -146,7 +145,7 @@ static void set_text(brood__node *node, const char *text, size_t size) {
  * the end. All else goes where there is room for it.
  */
 static int read_one_byte(reader *r, brood__node *node) {
-    uint32_t len;
+    uint32_t len = 0;
     if (read_bytes(r, &len) < 0)
         return r->error;
     uint8_t *bytes = r->at;
@@ -172,7 +171,7 @@ static uint32_t unit_at(const uint8_t *bytes) {
 }
 
 static int read_two_byte(reader *r, brood__node *node) {
-    uint32_t len;
+    uint32_t len = 0;
     if (read_bytes(r, &len) < 0)
         return r->error;
     if (len % 2)
@@ -196,7 +195,7 @@ static int read_two_byte(reader *r, brood__node *node) {
 
 /* Node reads it, but never writes it. */
 static int read_utf8(reader *r, brood__node *node) {
-    uint32_t len;
+    uint32_t len = 0;
     if (read_bytes(r, &len) < 0)
         return r->error;
     char *text = brood__arena_alloc(&r->document->texts, (size_t)len * 3 + 1), *to = text;
@@ -252,11 +251,8 @@ static int read_number(reader *r, int tag, unsigned type) {
     } else if (read_raw_double(r, &number) < 0) {
         return r->error;
     }
-    if (type == BROOD_DATE) {
-        if (!(fabs(number) <= DATE_MAX))
-            number = NAN;
-        number = trunc(number) + 0.0;
-    }
+    if (type == BROOD_DATE)
+        number = brood__clip_time(number);
     brood__node *node = add(r, type);
     if (node)
         node->number = number;
@@ -264,7 +260,7 @@ static int read_number(reader *r, int tag, unsigned type) {
 }
 
 static int read_bigint(reader *r) {
-    uint32_t bits;
+    uint32_t bits = 0;
     if (read_varint(r, &bits) < 0)
         return r->error;
     uint32_t len = bits >> 1;
@@ -322,7 +318,7 @@ static int add_bytes(reader *r, brood_view view, uint32_t len) {
 }
 
 static int read_array_buffer(reader *r, bool resizable) {
-    uint32_t len, most;
+    uint32_t len = 0, most = 0;
     if (number_object(r) < 0 || read_varint(r, &len) < 0)
         return r->error;
     if (resizable && read_varint(r, &most) < 0)
@@ -346,7 +342,7 @@ static int view_of(uint8_t letter) {
  * others may refer to it.
  */
 static int read_view_of(reader *r, uint32_t place) {
-    uint32_t offset, len, flags = 0;
+    uint32_t offset = 0, len = 0, flags = 0;
     brood__document *document = r->document;
     uint32_t target = document->nodes[place].type == BROOD__REFERENCE ? document->nodes[place].target : place;
     brood__node buffer = document->nodes[target];
@@ -398,7 +394,7 @@ static int read_properties(reader *r) {
 
 /* What V8 leaves to Node: views of bytes, and objects of C++, which come as what properties they have. */
 static int read_host_object(reader *r) {
-    uint32_t kind, view, len;
+    uint32_t kind = 0, view = 0, len = 0;
     if (number_object(r) < 0 || read_varint(r, &kind) < 0)
         return r->error;
     if (kind == 1)
@@ -464,7 +460,7 @@ static int64_t read_members(reader *r, int end) {
 
 /* The number behind a container's end must be this one. */
 static int expect_count(reader *r, uint64_t count) {
-    uint32_t said;
+    uint32_t said = 0;
     if (read_varint(r, &said) < 0)
         return r->error;
     return said == count ? 0 : broken(r);
@@ -486,7 +482,7 @@ static int read_object(reader *r) {
 }
 
 static int read_dense_array(reader *r) {
-    uint32_t length;
+    uint32_t length = 0;
     int64_t place = open_container(r, BROOD_ARRAY), others;
     if (place < 0 || read_varint(r, &length) < 0)
         return r->error;
@@ -507,7 +503,7 @@ static int read_dense_array(reader *r) {
 }
 
 static int read_sparse_array(reader *r) {
-    uint32_t length;
+    uint32_t length = 0;
     int64_t place = open_container(r, BROOD_ARRAY), members;
     if (place < 0 || read_varint(r, &length) < 0 || (members = read_members(r, '@')) < 0 ||
         expect_count(r, (uint64_t)members) < 0 || expect_count(r, length) < 0 ||
@@ -551,7 +547,7 @@ static int write_flags(reader *r, uint32_t bits) {
 }
 
 static int read_regexp(reader *r) {
-    uint32_t bits;
+    uint32_t bits = 0;
     int64_t place = open_container(r, BROOD_REGEXP);
     if (place < 0 || add_text(r, "source", 6) < 0 || read_string(r) < 0 || read_varint(r, &bits) < 0 ||
         add_text(r, "flags", 5) < 0 || write_flags(r, bits) < 0)
@@ -614,7 +610,7 @@ static int read_error(reader *r) {
 }
 
 static int read_reference(reader *r) {
-    uint32_t id;
+    uint32_t id = 0;
     brood__document *document = r->document;
     if (read_varint(r, &id) < 0)
         return r->error;

@@ -14,6 +14,7 @@
 
 #define LEVEL_CEILING 4096
 #define WORD_BYTES 8
+#define KEPT_BYTES (1024 * 1024)
 
 void brood__writer_fail(brood_writer *w, int error) {
     if (!w->error)
@@ -31,7 +32,13 @@ void brood__writer_done(brood_writer *w) {
     *w = (brood_writer){0};
 }
 
+bool brood__writer_is_due(const brood_writer *w) {
+    return w->depth > 0 && w->levels[w->depth - 1].due;
+}
+
 void brood__writer_trim(brood_writer *w) {
+    if (w->capacity <= KEPT_BYTES)
+        return;
     brood__free(w->bytes);
     w->bytes = NULL;
     w->capacity = 0;
@@ -424,7 +431,7 @@ void brood_writer_bigint(brood_writer *w, bool negative, const uint64_t *words, 
 }
 
 void brood_writer_date(brood_writer *w, double ms) {
-    ms = fabs(ms) <= 8.64e15 ? trunc(ms) + 0.0 : NAN;
+    ms = brood__clip_time(ms);
     if (!brood__writer_due(w))
         return;
     if (!w->advanced) {
@@ -502,6 +509,17 @@ void brood_writer_error(brood_writer *w, const char *name, const char *message) 
 
 /* --- bytes --- */
 
+/* 5 bits of exponent, biased by 15, and 10 of the mantissa. */
+static double half_float(uint32_t bits) {
+    uint32_t exponent = bits >> 10 & 31, mantissa = bits & 0x3ff;
+    double number = mantissa * 0x1p-24; /* subnormal */
+    if (exponent == 31)
+        number = mantissa ? (double)NAN : (double)INFINITY;
+    else if (exponent > 0)
+        number = (1024 + mantissa) * 0x1p-10 * (exponent < 15 ? 1.0 / (1 << (15 - exponent)) : 1 << (exponent - 15));
+    return bits >> 15 ? -number : number;
+}
+
 /* One element of a typed array, as a number; a bigint has none in JSON. */
 static double element_at(brood_view view, const uint8_t *at) {
     uint64_t bits = 0;
@@ -525,11 +543,7 @@ static double element_at(brood_view view, const uint8_t *at) {
         memcpy(&number, &bits, sizeof number);
         return number;
     case BROOD_FLOAT16_ARRAY:
-        low &= 0x7fff; /* its exponent has 5 bits, biased by 15 */
-        number = low >> 10 == 31 ? (low & 0x3ff ? NAN : INFINITY)
-                 : low >> 10     ? ldexp((low & 0x3ff) | 0x400, (int)(low >> 10) - 25)
-                                 : ldexp(low, -24);
-        return bits >> 15 ? -number : number;
+        return half_float(low);
     default:
         return (double)bits;
     }

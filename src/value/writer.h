@@ -40,8 +40,10 @@ struct brood_writer {
 };
 
 void brood__writer_done(brood_writer *writer);
-/* Give back its buffer, which is empty. */
+/* Its buffer is empty: give it back if it is large. */
 void brood__writer_trim(brood_writer *writer);
+/* Whether a value is due for the name written last. */
+bool brood__writer_is_due(const brood_writer *writer);
 
 /* Begin a value behind what is in the buffer. */
 void brood__writer_begin(brood_writer *writer);

@@ -175,11 +175,10 @@ void brood__json_date(brood_writer *w, double ms) {
         brood__writer_text(w, "null");
         return;
     }
-    double days = floor(ms / 86400000);
-    int64_t year, rest = (int64_t)(ms - days * 86400000);
+    int64_t time = (int64_t)ms, rest = (time % 86400000 + 86400000) % 86400000, year;
     int month, day;
     char text[40];
-    civil_date((int64_t)days, &year, &month, &day);
+    civil_date((time - rest) / 86400000, &year, &month, &day);
     bool usual = year >= 0 && year <= 9999;
     int len = snprintf(text, sizeof text, "\"%s%0*lld-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
                        usual      ? ""

@@ -70,6 +70,21 @@ run bash -c '"$1" talk -- "$2" send 1 >&-' - "$BROOD" "$peer" </dev/null
 is "$status" 125
 has "$err" "cannot write"
 
+# a worker's main
+sum=${BROOD%/*}/brood-sum
+talk '{"id":1,"data":[1,2.5]}\n{"id":"x","data":[null]}\n{"data":[]}\n[]\n' "$sum"
+is "$status" 0
+is "$out" $'{"id":1,"result":3.5}\n{"id":"x","error":"a value of the wrong type"}\n{"result":0}\n{"result":0}'
+talk '{"id":7,"data":[1,2]}\n' --advanced -- "$sum"
+is "$out" '{"id":7,"result":3}'
+seq 1 20000 | sed 's/.*/{"id":&,"data":[&,1]}/' >tasks
+run bash -c '"$1" talk -- "$2" <tasks >results' - "$BROOD" "$sum"
+is "$status" 0
+is "$(wc -l <results)" 20000
+is "$(tail -n1 results)" '{"id":20000,"result":20001}'
+run "$sum"
+is "$status" 1
+
 # a program that answers later
 node=$(command -v node) || skip "no node"
 cat >later.js <<'END'

@@ -1,0 +1,137 @@
+/* A worker's main: no loop, one task at a time, an answer for each. The work may block, crash, or never end. */
+#include "channel/channel.h"
+
+#include "base/sys.h"
+#include "value/json.h"
+#include "value/v8.h"
+
+#include <errno.h>
+#include <poll.h>
+
+typedef struct worker {
+    int fd;
+    brood_work work;
+    void *data;
+    brood__frames in;
+    brood__document document;
+    brood_writer out;
+} worker;
+
+static void wait_for(int fd, short events) {
+    poll(&(struct pollfd){.fd = fd, .events = events}, 1, -1);
+}
+
+/* All of it; -EPIPE: nobody reads any more. */
+static int send_out(worker *w) {
+    size_t sent = 0;
+    while (sent < w->out.len) {
+        ssize_t n = brood__send(w->fd, w->out.bytes + sent, w->out.len - sent);
+        if (n == -EAGAIN) /* whoever made the socket shares its flags */
+            wait_for(w->fd, POLLOUT);
+        else if (n < 0)
+            return (int)n;
+        else
+            sent += (size_t)n;
+    }
+    w->out.len = 0;
+    brood__writer_trim(&w->out);
+    return 0;
+}
+
+/* `{id,` and that key. */
+static void begin_answer(worker *w, brood_value task, const char *key) {
+    brood_value id = brood_value_get(task, "id");
+    brood__frame_begin(&w->out);
+    brood_writer_object(&w->out);
+    if (brood_value_type(id) != BROOD_MISSING) {
+        brood_writer_key(&w->out, "id");
+        brood_writer_value(&w->out, id);
+    }
+    brood_writer_key(&w->out, key);
+}
+
+static int end_answer(worker *w) {
+    brood_writer_end(&w->out);
+    return brood__frame_end(&w->out);
+}
+
+static int answer(worker *w, brood_value task) {
+    begin_answer(w, task, "result");
+    int r = w->work(task, &w->out, w->data);
+    if (r >= 0) {
+        if (brood__writer_is_due(&w->out))
+            brood_writer_null(&w->out);
+        r = end_answer(w);
+    }
+    if (r < 0) {
+        w->out.len = 0;
+        begin_answer(w, task, "error");
+        brood_writer_string(&w->out, r == -EPROTOTYPE ? "a value of the wrong type" : strerror(-r), BROOD_NUL);
+        r = end_answer(w);
+    }
+    return r < 0 ? r : send_out(w);
+}
+
+static int do_frame(worker *w, const brood__frame *frame) {
+    size_t at;
+    brood__document_reset(&w->document);
+    int r = w->in.advanced ? brood__v8_read(&w->document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at)
+                           : brood__json_read(&w->document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at);
+    if (r < 0)
+        return r == -EILSEQ ? -EBADMSG : r == -E2BIG ? -EMSGSIZE : r;
+    brood_value task = {&w->document, 0};
+    return brood__channel_is_internal(task) ? 0 : answer(w, task);
+}
+
+/* 1: go on; 0: the parent has disconnected. */
+static int read_more(worker *w, size_t need) {
+    ssize_t room = brood__frames_make_room(&w->in, need);
+    if (room < 0)
+        return (int)room;
+    ssize_t n = brood__receive(w->fd, w->in.bytes + w->in.len, (size_t)room);
+    if (n == -EAGAIN) {
+        wait_for(w->fd, POLLIN);
+        return 1;
+    }
+    if (n <= 0)
+        return n == -ECONNRESET ? 0 : (int)n;
+    brood__frames_read(&w->in, (size_t)n);
+    return 1;
+}
+
+static int run(worker *w) {
+    for (;;) {
+        brood__frame frame;
+        size_t need = 0;
+        int r = brood__frame_next(&w->in, w->in.bytes, w->in.len, &w->in.at, &frame, &need);
+        if (r > 0) {
+            r = do_frame(w, &frame);
+            if (r < 0)
+                return r == -EPIPE ? 0 : r;
+            continue;
+        }
+        brood__frames_compact(&w->in);
+        if (r == 0)
+            r = read_more(w, need);
+        if (r <= 0)
+            return r;
+    }
+}
+
+int brood_worker_main(brood_work work, void *data) {
+    brood_serialization serialization;
+    worker w = {.work = work, .data = data};
+    w.fd = brood__channel_find_parent(&serialization, NULL);
+    if (w.fd < 0)
+        return w.fd;
+    brood__channel_forget_parent();
+    w.in.advanced = w.out.advanced = serialization == BROOD_ADVANCED;
+    w.in.max_len = BROOD__MAX_MESSAGE;
+    w.document.max_nodes = BROOD__MAX_VALUES;
+    int r = run(&w);
+    brood__close(w.fd);
+    brood__frames_done(&w.in);
+    brood__document_done(&w.document);
+    brood__writer_done(&w.out);
+    return r;
+}
