@@ -544,3 +544,144 @@ TEST(channel_of_a_process_that_was_not_forked) {
     unsetenv("NODE_CHANNEL_FD");
     CHECK(!channel);
 }
+
+/* --- requests --- */
+
+typedef struct asked {
+    talk *talk;
+    int count, status;
+    double number;
+    char text[100];
+} asked;
+
+static void on_reply(brood_channel *channel, const brood_reply *reply, void *data) {
+    asked *a = data;
+    const char *text = reply->error;
+    ENSURE(channel == a->talk->channel);
+    a->count++;
+    a->status = reply->status;
+    (void)brood_value_double(reply->result, &a->number);
+    (void)brood_value_string(reply->result, &text, NULL);
+    snprintf(a->text, sizeof a->text, "%s", text ? text : "");
+    if (a->talk->wait_for > 0 && --a->talk->wait_for == 0)
+        brood_channel_disconnect(channel);
+}
+
+static asked *asked_new(talk *k) {
+    asked *a = NEW(asked);
+    a->talk = k;
+    return a;
+}
+
+static int ask(talk *k, asked *a, const char *json, uint64_t timeout_ms, uint64_t *ret_ticket) {
+    brood_body body = {.json = json, .json_len = BROOD_NUL};
+    return brood_channel_request(k->channel, &body, timeout_ms, on_reply, a, ret_ticket);
+}
+
+TEST_TORTURE(request_is_answered) {
+    for (int mode = BROOD_JSON; mode <= BROOD_ADVANCED; mode++) {
+        asked *answers[20];
+        int count = t->brief ? 3 : 20;
+        TALK(k, .args = BROOD_ARGS(test_program("brood-sum")), .serialization = mode);
+        k->wait_for = count;
+        for (int i = 0; i < count; i++) {
+            answers[i] = asked_new(k);
+            int r = ask(k, answers[i], test_format(i % 5 == 4 ? "{\"data\":[\"%d\"]}" : "{\"data\":[%d,1]}", i), 60000,
+                        NULL);
+            CHECK(r == 0 || t->torture);
+            answers[i]->count -= r < 0;
+        }
+        if (t->torture)
+            brood_channel_disconnect(k->channel);
+        RUN();
+        for (int i = 0; i < count; i++) {
+            CHECK(answers[i]->count == 1 || t->torture);
+            CHECK(answers[i]->status == (i % 5 == 4 ? -EREMOTEIO : 0) || t->torture);
+            CHECK(i % 5 == 4 || answers[i]->number == i + 1 || t->torture);
+        }
+        CHECK(count < 5 || t->torture || strcmp(answers[4]->text, "a value of the wrong type") == 0);
+        CHECK_EQ(k->messages, 0);
+        CHECK_EQ(k->closes, 1);
+    }
+}
+
+/* answers by id, in whatever order */
+TEST(request_taken_and_answered_later) {
+    TALK(k, .args = BROOD_ARGS(PEER, "serve"));
+    asked *a = asked_new(k), *b = asked_new(k), *c = asked_new(k);
+    k->wait_for = 3;
+    CHECK_EQ(ask(k, a, "{\"text\":\"first\"}", 0, NULL), 0);
+    CHECK_EQ(ask(k, b, "{}", BROOD_FOREVER, NULL), 0);
+    CHECK_EQ(ask(k, c, "{\"text\":null}", 0, NULL), 0);
+    RUN();
+    CHECK_STR(a->text, "first");
+    CHECK_EQ(b->status, -EREMOTEIO);
+    CHECK_STR(b->text, "no text");
+    CHECK_EQ(c->status, 0);
+    CHECK_EQ(a->count + b->count + c->count, 3);
+}
+
+TEST(request_that_nobody_answers) {
+    TALK(k, .args = BROOD_ARGS(PEER));
+    uint64_t ticket = 0;
+    asked *late = asked_new(k), *cancelled = asked_new(k), *left = asked_new(k);
+    CHECK_EQ(ask(k, left, "{}", 0, NULL), 0);
+    CHECK_EQ(ask(k, cancelled, "{}", 100000, &ticket), 0);
+    CHECK_EQ(ask(k, late, "{}", 50, NULL), 0);
+    CHECK_EQ(brood_channel_cancel(k->channel, ticket), 0);
+    CHECK_EQ(brood_channel_cancel(k->channel, ticket), -ENOENT);
+    CHECK_EQ(cancelled->count, 0);
+    RUN_UNTIL(late->count);
+    CHECK_EQ(late->status, -ETIMEDOUT);
+    CHECK_EQ(cancelled->status, -ECANCELED);
+    CHECK_EQ(left->count, 0);
+    brood_child_kill(k->child, SIGKILL);
+    RUN();
+    CHECK_EQ(left->status, -EPIPE);
+    CHECK_EQ(late->count + cancelled->count + left->count, 3);
+}
+
+TEST(request_that_cannot_be_made) {
+    TALK(k, .args = BROOD_ARGS(PEER));
+    asked *a = asked_new(k);
+    brood_value number = {0};
+    CHECK_EQ(ask(k, a, "[1]", 0, NULL), -EINVAL);
+    CHECK_EQ(ask(k, a, "{\"id\":1}", 0, NULL), -EEXIST);
+    CHECK_EQ(ask(k, a, "{", 0, NULL), -EILSEQ);
+    CHECK_EQ(brood_channel_request(k->channel, &(brood_body){.value = &number}, 0, on_reply, a, NULL), -EINVAL);
+    CHECK_EQ(brood_channel_request(k->channel, &(brood_body){0}, 0, on_reply, a, NULL), -EINVAL);
+    brood_channel_disconnect(k->channel);
+    CHECK_EQ(ask(k, a, "{}", 0, NULL), -EPIPE);
+    RUN();
+    CHECK_EQ(a->count, 0);
+    CHECK_STR(k->log, "disconnect(0) exit(0) ");
+}
+
+static void write_sum(brood_writer *w, void *data) {
+    (void)data;
+    brood_writer_object(w);
+    brood_writer_key(w, "data");
+    brood_writer_array(w);
+    brood_writer_int64(w, 40);
+    brood_writer_int64(w, 2);
+    brood_writer_end(w);
+    brood_writer_end(w);
+}
+
+/* a Node program that answers as hand-made workers do, and an Error for an error */
+TEST(request_to_a_real_node_program) {
+    const char *node = node_program();
+    static const char program[] = "process.on('message', (m) => process.send(m.data ? {id: m.id, result: m.data[0] + "
+                                  "m.data[1]} : {id: m.id, error: new Error('no data')}))";
+    if (!node)
+        SKIP("no node");
+    TALK(k, .args = BROOD_ARGS(node, "-e", program), .serialization = BROOD_ADVANCED);
+    asked *a = asked_new(k), *b = asked_new(k);
+    k->wait_for = 2;
+    CHECK_EQ(brood_channel_request(k->channel, &(brood_body){.write = write_sum}, 60000, on_reply, a, NULL), 0);
+    CHECK_EQ(ask(k, b, "{\"x\":1}", 60000, NULL), 0);
+    RUN();
+    CHECK(a->number == 42);
+    CHECK_EQ(b->status, -EREMOTEIO);
+    CHECK_STR(b->text, "no data");
+}

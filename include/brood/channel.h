@@ -115,7 +115,7 @@ BROOD_API bool brood_channel_connected(const brood_channel *channel);
  *
  * Returns 0; 1 if more than the high-water mark is queued now (stop until on_drain); -EPIPE (not connected); -EINVAL
  * (the body has none or two contents, or is undefined, which cannot be sent); -EILSEQ (text that is no JSON, or no
- * UTF-8: brood_channel_error_offset); other errors as of brood_writer_status; -ENOBUFS (max_queued); -ENOMEM. On error
+ * UTF-8: brood_channel_error_offset); other errors as of brood_writer_status; -ENOBUFS (max_queued); -EDEADLK (called by a body's `write`); -ENOMEM. On error
  * nothing is sent, and on_sent does not come.
  */
 static inline int brood_channel_send(brood_channel *channel, const brood_body *body, brood_on_sent on_sent,
@@ -128,6 +128,70 @@ BROOD_API int brood_channel_send_json(brood_channel *channel, const char *json, 
 
 /** After -EILSEQ: the offset, in the text that was given, of the first byte that cannot be. */
 BROOD_API size_t brood_channel_error_offset(const brood_channel *channel);
+
+/** The answer to a request. Borrowed for the call. */
+typedef struct brood_reply {
+    /**
+     * 0; -EREMOTEIO (the other end answered with an error), -ETIMEDOUT, -ECANCELED (brood_channel_cancel), -EPIPE (the
+     * channel ended before)
+     */
+    int status;
+    brood_value result;   /**< status 0: the member "result" of the answer; may be missing */
+    const char *error;    /**< status -EREMOTEIO: what the other end said, else NULL */
+    uint64_t reserved[4]; /**< zero */
+} brood_reply;
+
+/** The answer came, or never will: exactly once for each request. */
+typedef void (*brood_on_reply)(brood_channel *channel, const brood_reply *reply, void *data);
+
+/** @cond sized: the public forms pass the struct's size, so that programs compiled earlier keep working */
+BROOD_API int brood_channel_request_sized(brood_channel *channel, const brood_body *body, size_t size,
+                                          uint64_t timeout_ms, brood_on_reply on_reply, void *data,
+                                          uint64_t *ret_ticket);
+/** @endcond */
+
+/**
+ * Send a message that wants an answer. The body is an object; a member `id`, a number, is appended to it. The other end
+ * answers with `{id, result}` or `{id, error}`, as hand-made Node workers do: such a message, with the id of a request
+ * that is open, goes to on_reply, all others to on_message.
+ *
+ * timeout_ms   from now; 0 or BROOD_FOREVER: none
+ * on_reply     exactly once, later; may be NULL
+ * ret_ticket   may be NULL; the id, for brood_channel_cancel
+ *
+ * Returns as brood_channel_send; -EINVAL if the body is no object, -EEXIST if it has an `id` already.
+ */
+static inline int brood_channel_request(brood_channel *channel, const brood_body *body, uint64_t timeout_ms,
+                                        brood_on_reply on_reply, void *data, uint64_t *ret_ticket) {
+    return brood_channel_request_sized(channel, body, body ? sizeof *body : 0, timeout_ms, on_reply, data, ret_ticket);
+}
+
+/** Wait for a request's answer no more: on_reply comes, later, with -ECANCELED. Returns 0, or -ENOENT (not open). */
+BROOD_API int brood_channel_cancel(brood_channel *channel, uint64_t ticket);
+
+/** A request that came, and is still to be answered. */
+typedef struct brood_request brood_request;
+
+/**
+ * In on_message: take the message as a request, to be answered now or later.
+ *
+ * ret_request   yours until brood_request_reply or brood_request_fail
+ *
+ * Returns 0, -ENOENT (it has no `id`), or -ENOMEM.
+ */
+BROOD_API int brood_request_take(brood_channel *channel, const brood_message *message, brood_request **ret_request);
+
+/**
+ * Answer with `{id, result}`. The request is gone, also on error. May come after the channel's end.
+ *
+ * result   as brood_channel_send's body; NULL: null
+ *
+ * Returns as brood_channel_send; where the result itself could not be sent, the other end gets an error instead.
+ */
+BROOD_API int brood_request_reply(brood_request *request, const brood_body *result);
+
+/** Answer with `{id, error}`, the error in words. Otherwise as brood_request_reply. */
+BROOD_API int brood_request_fail(brood_request *request, const char *error);
 
 /** Bytes that wait to be sent. */
 BROOD_API size_t brood_channel_queued(const brood_channel *channel);
@@ -158,7 +222,7 @@ BROOD_API void brood_channel_unref(brood_channel *channel);
 
 /**
  * Give back a channel that brood_channel_open_parent opened. What is queued is still sent, as long as the loop runs;
- * nothing is told any more, but on_sent. NULL is harmless; a child's channel is its child's, and nothing happens.
+ * nothing is told any more, but on_sent and on_reply. NULL is harmless; a child's channel is its child's, and nothing happens.
  */
 BROOD_API void brood_channel_close(brood_channel *channel);
 

@@ -50,15 +50,17 @@ void brood__channel_init(brood_channel *c, brood__loop *loop, const brood_channe
     brood__list_init(&c->finished);
     brood__list_init(&c->later.node);
     c->later.run = run_later;
+    brood__requests_init(&c->requests);
 }
 
 void brood__channel_done(brood_channel *c) {
+    brood__requests_done(c);
     brood__frames_done(&c->in);
     brood__document_done(&c->document);
     brood__writer_done(&c->out);
 }
 
-static void run_soon(brood_channel *c) {
+void brood__channel_run_soon(brood_channel *c) {
     if (brood__list_empty(&c->later.node))
         brood__loop_later(c->loop, &c->later);
 }
@@ -81,7 +83,7 @@ static size_t queued(const brood_channel *c) {
 static bool keeps_alive(const brood_channel *c) {
     if (c->ref_is_set)
         return c->ref;
-    return c->owner || c->on_message || c->on_disconnect || queued(c) > 0;
+    return c->owner || c->on_message || c->on_disconnect || queued(c) > 0 || !brood__list_empty(&c->requests.waiting);
 }
 
 static bool wants_to_read(const brood_channel *c) {
@@ -111,7 +113,7 @@ static void finish_sends(brood_channel *c, int error) {
         brood__list_remove(&s->node);
         s->error = error;
         brood__list_append(&c->finished, &s->node);
-        run_soon(c);
+        brood__channel_run_soon(c);
     }
 }
 
@@ -129,12 +131,13 @@ void brood__channel_close(brood_channel *c, int error) {
     c->state = BROOD__CHANNEL_CLOSED;
     c->error = error;
     drop_queue(c, -ECANCELED);
+    brood__requests_end(c);
     if (is_open(c)) {
         brood__watch_stop(&c->watch);
         brood__close(c->watch.fd);
         c->watch.fd = -1;
     }
-    run_soon(c);
+    brood__channel_run_soon(c);
 }
 
 void brood__channel_silence(brood_channel *c, bool all) {
@@ -149,7 +152,7 @@ static void close_if_done(brood_channel *c) {
     if (queued(c) == 0 || c->mute)
         brood__channel_close(c, c->error);
     else
-        run_soon(c); /* the other end has shut down, and may still read */
+        brood__channel_run_soon(c); /* the other end has shut down, and may still read */
 }
 
 /* The other end will send no more. What was told to nobody yet waits for whoever resumes it. */
@@ -196,12 +199,14 @@ static void tell_message(brood_channel *c, const brood__frame *frame) {
     brood_message message = {.value = {&c->document, 0}};
     if (c->owner && c->owner->on_activity)
         c->owner->on_activity(c);
-    if (!brood__channel_is_internal(message.value) && !c->closed)
+    if (brood__channel_is_internal(message.value) || brood__requests_answer(c, message.value))
+        return;
+    if (c->on_message && !c->closed)
         c->on_message(c, &message, c->data);
 }
 
 static bool may_tell(const brood_channel *c) {
-    return is_live(c) && !c->paused && (c->on_message || c->closed);
+    return is_live(c) && !c->paused && (c->on_message || c->closed || !brood__list_empty(&c->requests.waiting));
 }
 
 /* Tell what is whole; *at is then behind it. Returns how much the next one needs. */
@@ -332,10 +337,11 @@ static void tell_sent(brood_channel *c) {
 }
 
 void brood__channel_drop(brood_channel *c) {
-    c->closed = true;
     brood__channel_close(c, -ECANCELED);
     brood__list_remove(&c->later.node);
     tell_sent(c);
+    brood__requests_tell(c);
+    c->closed = true;
     c->state = BROOD__CHANNEL_TOLD;
     c->done = true;
 }
@@ -350,8 +356,6 @@ static void tell_drain(brood_channel *c) {
 
 /* --- what libuv calls --- */
 
-static void unpin(brood_channel *c);
-
 static void tell_disconnect(brood_channel *c) {
     c->state = BROOD__CHANNEL_TOLD;
     if (c->on_disconnect && !c->closed)
@@ -361,43 +365,44 @@ static void tell_disconnect(brood_channel *c) {
 
 /* Both for what was put off, and for what the socket has. */
 static void go_on(brood_channel *c) {
-    c->pins++;
+    brood__channel_pin(c);
     if (is_live(c))
         send_some(c);
     tell_sent(c);
+    brood__requests_tell(c);
     tell_drain(c);
     if (queued(c) == 0)
         close_if_done(c);
     update_watch(c);
-    unpin(c);
+    brood__channel_unpin(c);
 }
 
 static void run_later(brood__post *post) {
     brood_channel *c = BROOD__OUTER(post, brood_channel, later);
-    c->pins++;
+    brood__channel_pin(c);
     if (may_tell(c) && c->in.len > c->in.at)
         tell_kept(c);
     go_on(c);
     if (c->state == BROOD__CHANNEL_CLOSED && brood__list_empty(&c->later.node))
         tell_disconnect(c);
-    unpin(c);
+    brood__channel_unpin(c);
 }
 
 static void ready(brood__watch *watch) {
     brood_channel *c = BROOD__OUTER(watch, brood_channel, watch);
-    c->pins++;
+    brood__channel_pin(c);
     c->blocked = false;
     if (wants_to_read(c))
         read_some(c);
     if (queued(c) > 0)
-        run_soon(c); /* with what the callbacks of this turn still send */
+        brood__channel_run_soon(c); /* with what the callbacks of this turn still send */
     else
         update_watch(c);
-    unpin(c);
+    brood__channel_unpin(c);
 }
 
 void brood__channel_read_now(brood_channel *c) {
-    c->pins++;
+    brood__channel_pin(c);
     for (int i = 0; i < TURNS_AT_ONCE && wants_to_read(c) && is_open(c) && !c->reading; i++)
         if (!read_some(c))
             break;
@@ -409,7 +414,7 @@ void brood__channel_read_now(brood_channel *c) {
         brood__list_remove(&c->later.node);
         run_later(&c->later);
     }
-    unpin(c);
+    brood__channel_unpin(c);
 }
 
 int brood__channel_attach(brood_channel *c, int fd) {
@@ -425,40 +430,59 @@ int brood__channel_attach(brood_channel *c, int fd) {
     if (c->state == BROOD__CHANNEL_WAITING)
         c->state = BROOD__CHANNEL_OPEN;
     if (ends || queued(c) > 0)
-        run_soon(c);
+        brood__channel_run_soon(c);
     return 0;
 }
 
 /* --- what the user calls --- */
 
-static int write_body(brood_writer *w, const brood_body *body) {
-    int contents = (body->json != NULL) + (body->write != NULL) + (body->value != NULL);
-    if (contents != 1)
-        return -EINVAL;
-    brood__frame_begin(w);
+void brood__body_write(brood_writer *w, const brood_body *body) {
     if (body->json)
         brood_writer_json(w, body->json, body->json_len);
     else if (body->write)
         body->write(w, body->data);
-    else
+    else if (body->value)
         brood_writer_value(w, *body->value);
-    return brood__frame_end(w);
 }
 
-int brood_channel_send_sized(brood_channel *c, const brood_body *given, size_t size, brood_on_sent on_sent,
-                             void *data) {
+int brood__channel_may_send(const brood_channel *c, const brood_body *given, size_t size, brood_body *ret_body) {
     brood_body body = {0};
-    send_record *record = NULL;
     if (!given || size > sizeof body)
         return -EINVAL;
     memcpy(&body, given, size);
+    if ((body.json != NULL) + (body.write != NULL) + (body.value != NULL) != 1)
+        return -EINVAL;
+    if (c->writing)
+        return -EDEADLK;
     if (!brood_channel_connected(c) || c->mute)
         return -EPIPE;
     if (queued(c) > c->max_queued)
         return -ENOBUFS;
+    *ret_body = body;
+    return 0;
+}
+
+int brood__channel_sent(brood_channel *c) {
+    if (!c->blocked && c->state == BROOD__CHANNEL_OPEN)
+        brood__channel_run_soon(c);
+    c->above = c->above || queued(c) > c->high_water;
+    return queued(c) > c->high_water;
+}
+
+int brood_channel_send_sized(brood_channel *c, const brood_body *given, size_t size, brood_on_sent on_sent,
+                             void *data) {
+    brood_body body;
+    send_record *record = NULL;
+    int r = brood__channel_may_send(c, given, size, &body);
+    if (r < 0)
+        return r;
     if (on_sent && !(record = brood__alloc(sizeof *record)))
         return -ENOMEM;
-    int r = write_body(&c->out, &body);
+    c->writing = true;
+    brood__frame_begin(&c->out);
+    brood__body_write(&c->out, &body);
+    r = brood__frame_end(&c->out);
+    c->writing = false;
     if (r < 0) {
         brood__free(record);
         return r;
@@ -467,10 +491,7 @@ int brood_channel_send_sized(brood_channel *c, const brood_body *given, size_t s
         *record = (send_record){.end = c->sent_before + c->out.len, .on_sent = on_sent, .data = data};
         brood__list_append(&c->sends, &record->node);
     }
-    if (!c->blocked && c->state == BROOD__CHANNEL_OPEN)
-        run_soon(c);
-    c->above = c->above || queued(c) > c->high_water;
-    return queued(c) > c->high_water;
+    return brood__channel_sent(c);
 }
 
 int brood_channel_send_json(brood_channel *c, const char *json, size_t len) {
@@ -501,7 +522,7 @@ void brood_channel_listen(brood_channel *c, brood_on_message on_message, void *d
     c->on_message = on_message;
     c->data = data;
     if (may_tell(c) && !c->reading)
-        run_soon(c);
+        brood__channel_run_soon(c);
     update_watch(c);
 }
 
@@ -513,7 +534,7 @@ void brood_channel_pause(brood_channel *c) {
 void brood_channel_resume(brood_channel *c) {
     c->paused = false;
     if (is_live(c) && !c->reading)
-        run_soon(c);
+        brood__channel_run_soon(c);
     update_watch(c);
 }
 
@@ -522,7 +543,7 @@ void brood_channel_disconnect(brood_channel *c) {
         return;
     c->state = BROOD__CHANNEL_ENDING;
     if (is_open(c))
-        run_soon(c);
+        brood__channel_run_soon(c);
     update_watch(c);
 }
 
@@ -546,14 +567,19 @@ bool brood__channel_is_done(const brood_channel *c) {
     return c->state == BROOD__CHANNEL_TOLD && c->pins == 0 && brood__list_empty(&c->later.node);
 }
 
+void brood__channel_pin(brood_channel *c) {
+    c->pins++;
+}
+
 /* A child's own end goes with its last callback; a parent's with its child. */
-static void unpin(brood_channel *c) {
+void brood__channel_unpin(brood_channel *c) {
     c->pins--;
-    if (!brood__channel_is_done(c) || c->done)
+    if (!brood__channel_is_done(c))
         return;
     if (c->owner) {
+        bool first = !c->done;
         c->done = true;
-        c->owner->on_done(c);
+        c->owner->on_done(c, first);
         return;
     }
     if (!c->closed)
@@ -569,10 +595,10 @@ static void unpin(brood_channel *c) {
 void brood_channel_close(brood_channel *c) {
     if (!c || c->owner || c->closed)
         return;
-    c->pins++;
+    brood__channel_pin(c);
     brood__channel_silence(c, false);
     brood_channel_disconnect(c);
     if (c->state == BROOD__CHANNEL_ENDING)
-        run_soon(c);
-    unpin(c);
+        brood__channel_run_soon(c);
+    brood__channel_unpin(c);
 }

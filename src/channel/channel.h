@@ -6,6 +6,7 @@
 #define BROOD_CHANNEL_CHANNEL_INTERNAL_H
 
 #include "channel/frame.h"
+#include "channel/request.h"
 #include "loop/watch.h"
 
 #include <brood/channel.h>
@@ -26,7 +27,8 @@ typedef enum brood__channel_state {
 /* What the child that a channel belongs to is told. */
 typedef struct brood__channel_owner {
     void (*on_activity)(brood_channel *channel); /* something came */
-    void (*on_done)(brood_channel *channel);     /* on_disconnect was told; the channel may be freed */
+    /* on_disconnect was told, and the channel may be freed. Once more whenever that comes true again. */
+    void (*on_done)(brood_channel *channel, bool first);
 } brood__channel_owner;
 
 struct brood_channel {
@@ -45,6 +47,7 @@ struct brood_channel {
     bool shut;       /* the other end was told that no more comes */
     bool ended;      /* the other end's bytes are at their end */
     bool above;      /* a send said that the queue is above the high-water mark */
+    bool writing;    /* a body is being written, and must not send */
     bool reading;    /* messages are being told */
     bool done;       /* its owner was told */
     bool ref_is_set; /* by the user */
@@ -65,6 +68,7 @@ struct brood_channel {
     size_t high_water, max_queued;
     brood__list sends;    /* whose on_sent is to come, in order */
     brood__list finished; /* and comes next */
+    brood__requests requests;
     brood__post later;
 };
 
@@ -83,6 +87,19 @@ void brood__channel_drop(brood_channel *channel);
 
 /* No more callbacks, but on_sent; `all`: not even that. */
 void brood__channel_silence(brood_channel *channel, bool all);
+
+/* --- for request.c --- */
+
+void brood__channel_pin(brood_channel *channel);
+void brood__channel_unpin(brood_channel *channel);
+/* Tell what is due, once the present callback, or call, has returned. */
+void brood__channel_run_soon(brood_channel *channel);
+/* The body, in our size; or why it cannot be sent. */
+int brood__channel_may_send(const brood_channel *channel, const brood_body *body, size_t size, brood_body *ret_body);
+/* A frame was added. Returns what brood_channel_send does. */
+int brood__channel_sent(brood_channel *channel);
+/* The one content of a body where a value is due. */
+void brood__body_write(brood_writer *writer, const brood_body *body);
 
 /* Read what is there now, without waiting to be told that there is something, and tell the end if that was all. */
 void brood__channel_read_now(brood_channel *channel);

@@ -116,13 +116,23 @@ void brood__frames_done(brood__frames *f) {
 
 /* --- what is sent --- */
 
-void brood__frame_begin(brood_writer *w) {
+static int write_head(brood_writer *w) {
     w->error = 0;
     w->frame = w->len;
     if (w->advanced)
         brood__writer_add(w, "\0\0\0\0", HEAD);
-    int error = w->error;
+    return w->error;
+}
+
+void brood__frame_begin(brood_writer *w) {
+    int error = write_head(w);
     brood__writer_begin(w);
+    brood__writer_fail(w, error);
+}
+
+void brood__frame_begin_request(brood_writer *w, uint64_t id) {
+    int error = write_head(w);
+    brood__writer_begin_request(w, id);
     brood__writer_fail(w, error);
 }
 

@@ -42,6 +42,7 @@ void brood__frames_done(brood__frames *frames);
 
 /* Around one value: what a frame has before and behind it. */
 void brood__frame_begin(brood_writer *writer);
+void brood__frame_begin_request(brood_writer *writer, uint64_t id);
 int brood__frame_end(brood_writer *writer);
 
 #endif

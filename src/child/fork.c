@@ -12,11 +12,14 @@ static void activity(brood_channel *channel) {
     brood__deadlines_activity(&c->deadlines, brood__now_us());
 }
 
-static void channel_done(brood_channel *channel) {
+static void channel_done(brood_channel *channel, bool first) {
     brood_child *c = channel->owner_data;
-    c->open_streams--;
-    brood__child_update_busy(c);
-    brood__child_tell_later(c);
+    if (first) {
+        c->open_streams--;
+        brood__child_update_busy(c);
+        brood__child_tell_later(c);
+    }
+    brood__child_free_if_unused(c);
 }
 
 static const brood__channel_owner owner = {.on_activity = activity, .on_done = channel_done};

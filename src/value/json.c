@@ -197,15 +197,25 @@ static inline bool is_digit(char c) {
     return (uint8_t)(c - '0') < 10;
 }
 
-/* Whole numbers that 64 bits hold are converted right at once. */
+/* Most have no more digits than 64 bits hold, and no exponent: these in one pass. */
 static inline char *read_number(reader *r, char *start, double *ret_number) {
     bool negative = *start == '-';
     char *digits = start + negative, *at = digits;
     uint64_t number = 0;
+    int exponent = 0;
     while (is_digit(*at))
         number = number * 10 + (uint64_t)(*at++ - '0');
-    if (at > digits && at - digits < 19 && *at != '.' && (*at | 0x20) != 'e' && (*digits != '0' || at == digits + 1)) {
-        *ret_number = negative ? -(double)number : (double)number;
+    bool usual = at > digits && (*digits != '0' || at == digits + 1);
+    if (*at == '.' && usual) {
+        char *fraction = ++at;
+        while (is_digit(*at))
+            number = number * 10 + (uint64_t)(*at++ - '0');
+        usual = at > fraction;
+        exponent = at - fraction < 20 ? (int)(fraction - at) : -20;
+    }
+    if (usual && at - digits <= 19 && (*at | 0x20) != 'e') {
+        double value = exponent ? brood__number_scale(number, exponent) : (double)number;
+        *ret_number = negative ? -value : value;
         return at;
     }
     const char *end = brood__number_read(start, r->end, ret_number);

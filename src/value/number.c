@@ -207,6 +207,11 @@ static const char *read_exponent(const char *p, const char *end, int *ret_expone
     return p > start ? p : NULL;
 }
 
+double brood__number_scale(uint64_t digits, int exponent) {
+    double number;
+    return scale_exactly(digits, exponent, &number) ? number : scale(digits, exponent);
+}
+
 static double round_decimal(const decimal *d) {
     uint64_t digits = 0;
     int count = 0, more = 0;
@@ -220,13 +225,10 @@ static double round_decimal(const decimal *d) {
         digits = digits * 10 + (uint64_t)(*p - '0');
         count += digits > 0;
     }
-    double number;
-    if (more == 0 && scale_exactly(digits, d->exponent, &number))
-        return number;
+    if (more == 0)
+        return brood__number_scale(digits, d->exponent);
     int exponent = d->exponent + more;
     double below = scale(digits, exponent);
-    if (more == 0)
-        return below;
     double above = scale(digits + 1, exponent);
     return below == above ? below : nearest(d, below, above);
 }

@@ -13,6 +13,9 @@
 int brood__number_write(double number, char *ret_text);
 int brood__number_write_int(int64_t number, char *ret_text);
 
+/* digits * 10^exponent, rounded to the nearest double, ties to even. */
+double brood__number_scale(uint64_t digits, int exponent);
+
 /*
  * Read one JSON number (RFC 8259) of at most `end - text` bytes, rounded to the nearest double, ties to even. Returns
  * the end of it; NULL: there is none, or it breaks off.

@@ -86,13 +86,19 @@ void brood__writer_begin(brood_writer *w) {
     w->error_at = 0;
     w->start = w->len;
     w->depth = w->objects = w->name_count = 0;
-    w->complete = false;
+    w->complete = w->appends = false;
     if (w->advanced)
         brood__writer_add(w, "\xff\x0f", 2);
 }
 
+void brood__writer_begin_request(brood_writer *w, uint64_t id) {
+    brood__writer_begin(w);
+    w->appends = true;
+    w->id = id;
+}
+
 int brood__writer_finish(brood_writer *w) {
-    if (!w->complete || w->depth > 0)
+    if (!w->complete || w->depth > 0 || w->appends)
         brood__writer_fail(w, -EINVAL);
     if (w->max_len && w->len - w->start > w->max_len)
         brood__writer_fail(w, -EMSGSIZE);
@@ -234,11 +240,14 @@ static void add_v8_name(brood_writer *w, const char *text, size_t len) {
     w->names[w->name_count++] = (struct brood__span){at, w->len - at};
 }
 
-void brood_writer_key(brood_writer *w, const char *name) {
-    size_t len = strlen(name);
+void brood__writer_name(brood_writer *w, const char *name, size_t len) {
     brood__level *level = top(w);
     if (w->error)
         return;
+    if (w->appends && w->depth == 1 && len == 2 && memcmp(name, "id", 2) == 0) {
+        w->error = -EEXIST;
+        return;
+    }
     if (!level || level->type != BROOD_OBJECT || level->due) {
         w->error = -EINVAL;
         return;
@@ -254,6 +263,10 @@ void brood_writer_key(brood_writer *w, const char *name) {
         brood__writer_byte(w, ',');
     brood__json_text(w, name, len);
     brood__writer_byte(w, ':');
+}
+
+void brood_writer_key(brood_writer *w, const char *name) {
+    brood__writer_name(w, name, strlen(name));
 }
 
 /* A name twice would be the end of a real Node process that reads it. */
@@ -310,6 +323,12 @@ void brood_writer_end(brood_writer *w) {
     if (!level || half) {
         w->error = -EINVAL;
         return;
+    }
+    if (w->appends && w->depth == 1 && level->type == BROOD_OBJECT) {
+        w->appends = false;
+        brood_writer_key(w, "id");
+        brood_writer_double(w, (double)w->id);
+        level = top(w);
     }
     if (w->advanced)
         end_v8(w, level);

@@ -26,6 +26,8 @@ struct brood_writer {
     size_t max_len; /* of one value */
     bool advanced;  /* structured clone, else JSON */
     bool complete;  /* the value has been written, but for its end */
+    bool appends;   /* the value is an object, and gets this `id` at its end */
+    uint64_t id;
     int error;
     size_t error_at;  /* -EILSEQ: the offset in the text that was given */
     size_t start;     /* of the value that is being written */
@@ -47,6 +49,10 @@ bool brood__writer_is_due(const brood_writer *writer);
 
 /* Begin a value behind what is in the buffer. */
 void brood__writer_begin(brood_writer *writer);
+/* The same, of an object that has no member `id` and gets one. */
+void brood__writer_begin_request(brood_writer *writer, uint64_t id);
+/* The name of a member. */
+void brood__writer_name(brood_writer *writer, const char *text, size_t len);
 /* It is at its end: 0, or the first error, -EINVAL if something is missing. On error the buffer is as before it. */
 int brood__writer_finish(brood_writer *writer);
 

@@ -6,6 +6,7 @@
  *     send-many N   send the numbers from 0 on
  *     raw HEX       write these bytes to the channel, past brood
  *     disconnect    disconnect, once what was said is sent
+ *     serve         take requests; answer each three in reverse order: {text} by that text, others by an error
  *     deaf          never listen
  *     slow          pause, and read on when a byte comes on stdin
  *     env           print what is left of the channel's variables, and what a child of this process gets to see
@@ -28,8 +29,34 @@ static void fail(const char *what, int error) {
     _exit(99);
 }
 
+static brood_request *taken[3];
+static brood_value tasks[3];
+static int taken_count;
+static bool serves;
+
+static void serve(brood_channel *channel, const brood_message *message) {
+    if (brood_request_take(channel, message, &taken[taken_count]) < 0)
+        fail("take", -1);
+    brood_value_take(message->value, &tasks[taken_count++]);
+    if (taken_count < 3)
+        return;
+    while (taken_count-- > 0) {
+        brood_value text = brood_value_get(tasks[taken_count], "text");
+        if (brood_value_type(text) == BROOD_MISSING)
+            brood_request_fail(taken[taken_count], "no text");
+        else
+            brood_request_reply(taken[taken_count], &(brood_body){.value = &text});
+        brood_value_done(&tasks[taken_count]);
+    }
+    taken_count = 0;
+}
+
 static void got(brood_channel *channel, const brood_message *message, void *data) {
     (void)data;
+    if (serves) {
+        serve(channel, message);
+        return;
+    }
     int r = echoes ? brood_channel_send(channel, &(brood_body){.value = &message->value}, NULL, NULL) : 0;
     if (r < 0)
         fail("echo", r);
@@ -84,6 +111,7 @@ int main(int argc, char **argv) {
         deaf = deaf || strcmp(argv[i], "deaf") == 0;
         slow = slow || strcmp(argv[i], "slow") == 0;
         echoes = echoes || strcmp(argv[i], "echo") == 0;
+        serves = serves || strcmp(argv[i], "serve") == 0;
         says = says || strcmp(argv[i], "words") == 0;
         if (strcmp(argv[i], "raw") == 0 && i + 1 < argc)
             write_raw(argv[i + 1]);
