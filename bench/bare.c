@@ -1,13 +1,15 @@
 /**
  * The limit: how fast can a program be started, its output read to the end, and its end collected, by the bare system
  * calls that brood makes? One epoll, pipes, pidfds; no library. `inline` starts on the thread that watches, `threads`
- * is two such loops side by side, each with half of the work.
+ * is two such loops side by side, each with half of the work, `handover` has a second thread start, woken by a
+ * condition variable, which tells by an eventfd that it has.
  *
- *     bench-bare inline|threads N CONCURRENCY MB PROGRAM [ARG...]
+ *     bench-bare inline|threads|handover N CONCURRENCY MB PROGRAM [ARG...]
  */
 #include "bare.h"
 
 #include <pthread.h>
+#include <sys/eventfd.h>
 
 typedef struct job {
     bare_child child;
@@ -24,9 +26,16 @@ typedef struct loop {
     int epoll_fd;
     char *stack;
     job *jobs;
+    /* handover: indices of jobs that are to be started, and that have been */
+    bool hands_over;
+    unsigned *asked, asked_first, asked_count;
+    unsigned *told, told_count;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    int event_fd;
 } loop;
 
-enum { OUTPUT, PROCESS };
+enum { OUTPUT, PROCESS, STARTED };
 
 /** What an event says: the job in the upper half, which of its two descriptors in the lower. */
 static void watch(const loop *l, int fd, unsigned index, unsigned which) {
@@ -35,11 +44,11 @@ static void watch(const loop *l, int fd, unsigned index, unsigned which) {
         bench_fail("epoll_ctl", strerror(errno));
 }
 
-static void start(loop *l, unsigned index) {
+/** Whichever thread this is. */
+static void start_program(loop *l, unsigned index) {
     job *j = &l->jobs[index];
     int pipe_fds[2];
 
-    j->since_ns = bench_now_ns();
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_fd < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
         bench_fail("pipe", strerror(errno));
@@ -50,10 +59,68 @@ static void start(loop *l, unsigned index) {
     close(null_fd);
     close(pipe_fds[1]);
     j->out_fd = pipe_fds[0];
-    watch(l, j->out_fd, index, OUTPUT);
-    watch(l, j->child.pidfd, index, PROCESS);
+}
+
+static void watch_program(loop *l, unsigned index) {
+    watch(l, l->jobs[index].out_fd, index, OUTPUT);
+    watch(l, l->jobs[index].child.pidfd, index, PROCESS);
+}
+
+static void *start_what_is_asked(void *arg) {
+    loop *l = arg;
+    for (;;) {
+        pthread_mutex_lock(&l->lock);
+        while (l->asked_count == 0)
+            pthread_cond_wait(&l->wake, &l->lock);
+        unsigned index = l->asked[l->asked_first++ % l->c];
+        l->asked_count--;
+        pthread_mutex_unlock(&l->lock);
+        start_program(l, index);
+        pthread_mutex_lock(&l->lock);
+        l->told[l->told_count++] = index;
+        pthread_mutex_unlock(&l->lock);
+        if (write(l->event_fd, &(uint64_t){1}, 8) != 8)
+            bench_fail("eventfd", strerror(errno));
+    }
+    return NULL;
+}
+
+/** Those that were started meanwhile. */
+static void watch_started(loop *l) {
+    uint64_t ignored;
+    if (read(l->event_fd, &ignored, 8) != 8)
+        return;
+    pthread_mutex_lock(&l->lock);
+    while (l->told_count > 0)
+        watch_program(l, l->told[--l->told_count]);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void start(loop *l, unsigned index) {
+    l->jobs[index].since_ns = bench_now_ns();
     l->started++;
     l->running++;
+    if (!l->hands_over) {
+        start_program(l, index);
+        watch_program(l, index);
+        return;
+    }
+    pthread_mutex_lock(&l->lock);
+    l->asked[(l->asked_first + l->asked_count++) % l->c] = index;
+    pthread_mutex_unlock(&l->lock);
+    pthread_cond_signal(&l->wake);
+}
+
+static void open_handover(loop *l) {
+    pthread_t thread;
+    l->hands_over = true;
+    l->asked = calloc(l->c, sizeof *l->asked);
+    l->told = calloc(l->c, sizeof *l->told);
+    l->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    watch(l, l->event_fd, 0, STARTED);
+    if (pthread_mutex_init(&l->lock, NULL) != 0 || pthread_cond_init(&l->wake, NULL) != 0 ||
+        pthread_create(&thread, NULL, start_what_is_asked, l) != 0)
+        bench_fail("thread", "cannot be made");
 }
 
 static void read_output(loop *l, job *j) {
@@ -82,7 +149,11 @@ static void *run(void *arg) {
         for (int i = 0; i < count; i++) {
             unsigned index = (unsigned)(events[i].data.u64 >> 32);
             job *j = &l->jobs[index];
-            if ((events[i].data.u64 & 1) == OUTPUT)
+            if ((events[i].data.u64 & 3) == STARTED) {
+                watch_started(l);
+                continue;
+            }
+            if ((events[i].data.u64 & 3) == OUTPUT)
                 read_output(l, j);
             else
                 collect(l, j);
@@ -112,7 +183,7 @@ static void loop_again(loop *l, unsigned n, uint32_t *took_us) {
 
 int main(int argc, char **argv) {
     if (argc < 6)
-        bench_fail("usage", "bench-bare inline|threads N CONCURRENCY MB PROGRAM [ARG...]");
+        bench_fail("usage", "bench-bare inline|threads|handover N CONCURRENCY MB PROGRAM [ARG...]");
     bool threads = strcmp(argv[1], "threads") == 0;
     bench_run r = {.peer = "bare",
                    .variant = argv[1],
@@ -126,6 +197,8 @@ int main(int argc, char **argv) {
     bench_ballast(r.mb);
     loop_open(&here, argv + 5, threads ? (r.c + 1) / 2 : r.c);
     loop_open(&there, argv + 5, (r.c + 1) / 2);
+    if (strcmp(argv[1], "handover") == 0)
+        open_handover(&here);
 
     while (bench_next_round()) {
         pthread_t thread;

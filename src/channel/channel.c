@@ -172,37 +172,55 @@ bool brood__channel_is_held(const brood_channel *c) {
 
 /* --- reading --- */
 
-/* `NODE_` and more: words between the two ends, which nobody is told. */
-bool brood__channel_is_internal(brood_value message) {
+static void refuse_handle(brood_writer *w) {
+    brood__frame_begin(w);
+    brood_writer_object(w);
+    brood_writer_key(w, "cmd");
+    brood_writer_string(w, "NODE_HANDLE_NACK", BROOD_NUL);
+    brood_writer_end(w);
+    brood__frame_end(w);
+}
+
+bool brood__channel_is_internal(brood_value message, brood_writer *answer) {
     const char *cmd;
     size_t len;
-    return brood_value_type(message) == BROOD_OBJECT &&
-           brood_value_string(brood_value_get(message, "cmd"), &cmd, &len) == 0 && len > 5 &&
-           memcmp(cmd, "NODE_", 5) == 0;
+    if (brood_value_type(message) != BROOD_OBJECT ||
+        brood_value_string(brood_value_get(message, "cmd"), &cmd, &len) < 0 || len <= 5 || memcmp(cmd, "NODE_", 5) != 0)
+        return false;
+    if (strcmp(cmd, "NODE_HANDLE") == 0)
+        refuse_handle(answer);
+    return true;
 }
 
 static int read_value(brood_channel *c, const brood__frame *frame) {
     size_t at;
-    brood__document_reset(&c->document);
     c->document.max_nodes = c->max_values < UINT32_MAX ? (uint32_t)c->max_values : UINT32_MAX;
     int r = c->in.advanced ? brood__v8_read(&c->document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at)
                            : brood__json_read(&c->document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at);
     return r == -EILSEQ ? -EBADMSG : r == -E2BIG ? -EMSGSIZE : r;
 }
 
-static void tell_message(brood_channel *c, const brood__frame *frame) {
-    int r = read_value(c, frame);
-    if (r < 0) {
-        brood__channel_close(c, r);
-        return;
-    }
+static void tell_value(brood_channel *c) {
     brood_message message = {.value = {&c->document, 0}};
     if (c->owner && c->owner->on_activity)
         c->owner->on_activity(c);
-    if (brood__channel_is_internal(message.value) || brood__requests_answer(c, message.value))
+    if (brood__channel_is_internal(message.value, &c->out)) {
+        brood__channel_sent(c);
+        return;
+    }
+    if (brood__requests_answer(c, message.value))
         return;
     if (c->on_message && !c->closed)
         c->on_message(c, &message, c->data);
+}
+
+static void tell_message(brood_channel *c, const brood__frame *frame) {
+    int r = read_value(c, frame);
+    if (r < 0)
+        brood__channel_close(c, r);
+    else
+        tell_value(c);
+    brood__document_reset(&c->document);
 }
 
 static bool may_tell(const brood_channel *c) {

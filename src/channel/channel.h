@@ -120,8 +120,11 @@ void brood__channel_done(brood_channel *channel);
 int brood__channel_find_parent(brood_serialization *ret_serialization, brood_failure *ret_failure);
 void brood__channel_forget_parent(void);
 
-/* Whether a message is one between the two ends, which nobody is told. */
-bool brood__channel_is_internal(brood_value message);
+/*
+ * Whether a message is one between the two ends, which nobody is told. What has to be answered is: a handle, which does
+ * not arrive, is refused, or a Node process would wait for ever, and hold back all that it sends.
+ */
+bool brood__channel_is_internal(brood_value message, brood_writer *answer);
 
 /* The defaults. */
 #define BROOD__MAX_MESSAGE (64 * 1024 * 1024)

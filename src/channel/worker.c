@@ -80,7 +80,7 @@ static int do_frame(worker *w, const brood__frame *frame) {
     if (r < 0)
         return r == -EILSEQ ? -EBADMSG : r == -E2BIG ? -EMSGSIZE : r;
     brood_value task = {&w->document, 0};
-    return brood__channel_is_internal(task) ? 0 : answer(w, task);
+    return brood__channel_is_internal(task, &w->out) ? send_out(w) : answer(w, task);
 }
 
 /* 1: go on; 0: the parent has disconnected. */

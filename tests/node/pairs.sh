@@ -5,4 +5,5 @@ set -euo pipefail
 for node in "${nodes[@]}"; do
     "$node" --version
     "$node" "$SRC/tests/node/roundtrip.js" "$PEER"
+    "$node" "$SRC/tests/node/refused.js" "$PEER"
 done
