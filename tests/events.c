@@ -4,8 +4,12 @@
  */
 #include "harness/watch.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 /* --- events --- */
@@ -766,4 +770,44 @@ TEST(spawn_is_told_before_a_write) {
     CHECK(before(w->log, "spawn", "written"));
     CHECK_EQ(w->writes, 1);
     brood_child_close(w->child);
+}
+
+/* Whether a thread of ours is in open(2): /proc tells the number of the system call. */
+static bool a_thread_opens(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    bool found = false;
+    for (struct dirent *entry; tasks && !found && (entry = readdir(tasks));) {
+        char path[300], text[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/syscall", entry->d_name);
+        FILE *file = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
+        found = file && fgets(text, sizeof text, file) && atoi(text) == SYS_openat;
+        if (file)
+            fclose(file);
+    }
+    closedir(tasks);
+    return found;
+}
+
+/* The starter is in the middle of it, waiting for the other end of a FIFO, when it is cancelled. */
+TEST(start_cancelled_too_late_tells_its_end_once) {
+    if (access("/proc/self/syscall", R_OK) != 0)
+        SKIP("no /proc/self/syscall");
+    for (int i = 0; i < 10; i++) {
+        const char *fifo = test_path(t, test_format("fifo%d", i));
+        watch *w = watch_new();
+        CHECK_EQ(mkfifo(fifo, 0600), 0);
+        START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), .in = {.kind = BROOD_STDIO_FILE, .path = fifo}, .out = WATCHED,
+                   .offload = true);
+        while (!a_thread_opens())
+            usleep(1000);
+        CHECK_EQ(brood_child_kill(w->child, SIGTERM), 0);
+        int fd = open(fifo, O_WRONLY | O_CLOEXEC);
+        CHECK_GE(fd, 0);
+        RUN();
+        close(fd);
+        CHECK_STR(w->log, "error close");
+        CHECK_EQ(w->failure.code, -ECANCELED);
+        CHECK_EQ(w->closes, 1);
+        brood_child_close(w->child);
+    }
 }
