@@ -53,6 +53,9 @@ static int next_line(brood__frames *f, char *bytes, size_t len, size_t *at, broo
 
 int brood__frame_next(brood__frames *f, char *bytes, size_t len, size_t *at, brood__frame *ret_frame,
                       size_t *ret_need) {
+    *ret_need = 1;
+    if (*at == len) /* and there may be no buffer yet */
+        return 0;
     return f->advanced ? next_payload(f, bytes, len, at, ret_frame, ret_need)
                        : next_line(f, bytes, len, at, ret_frame, ret_need);
 }
