@@ -115,8 +115,8 @@ BROOD_API bool brood_channel_connected(const brood_channel *channel);
  *
  * Returns 0; 1 if more than the high-water mark is queued now (stop until on_drain); -EPIPE (not connected); -EINVAL
  * (the body has none or two contents, or is undefined, which cannot be sent); -EILSEQ (text that is no JSON, or no
- * UTF-8: brood_channel_error_offset); other errors as of brood_writer_status; -ENOBUFS (max_queued); -EDEADLK (called by a body's `write`); -ENOMEM. On error
- * nothing is sent, and on_sent does not come.
+ * UTF-8: brood_channel_error_offset); other errors as of brood_writer_status; -ENOBUFS (max_queued); -EDEADLK (called
+ * by a body's `write`); -ENOMEM. On error nothing is sent, and on_sent does not come.
  */
 static inline int brood_channel_send(brood_channel *channel, const brood_body *body, brood_on_sent on_sent,
                                      void *data) {

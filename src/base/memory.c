@@ -76,6 +76,14 @@ void brood__free(void *block) {
         free(block);
 }
 
+bool brood__is_zero(const void *bytes, size_t size) {
+    const unsigned char *b = bytes;
+    for (size_t i = 0; i < size; i++)
+        if (b[i])
+            return false;
+    return true;
+}
+
 /* --- the arena: a list of chunks, filled from the front; what is larger gets a chunk of its own --- */
 
 struct brood__arena_chunk {

@@ -5,6 +5,7 @@
 #ifndef BROOD_BASE_MEMORY_H
 #define BROOD_BASE_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Zeroed; NULL when there is none. */
@@ -13,6 +14,9 @@ void *brood__alloc(size_t size);
 void *brood__resize(void *block, size_t size);
 /* NULL is harmless. */
 void brood__free(void *block);
+
+/* Whether all bytes are zero: those of a struct that this version does not know must be. */
+bool brood__is_zero(const void *bytes, size_t size);
 
 /* An arena: blocks that live and die together. All-zero is empty and valid. */
 typedef struct brood__arena {

@@ -8,8 +8,6 @@
 
 #include "base/fault.h"
 #include "base/sys.h"
-#include "value/json.h"
-#include "value/v8.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -193,11 +191,8 @@ bool brood__channel_is_internal(brood_value message, brood_writer *answer) {
 }
 
 static int read_value(brood_channel *c, const brood__frame *frame) {
-    size_t at;
     c->document.max_nodes = c->max_values < UINT32_MAX ? (uint32_t)c->max_values : UINT32_MAX;
-    int r = c->in.advanced ? brood__v8_read(&c->document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at)
-                           : brood__json_read(&c->document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at);
-    return r == -EILSEQ ? -EBADMSG : r == -E2BIG ? -EMSGSIZE : r;
+    return brood__frame_read(&c->in, frame, &c->document);
 }
 
 static void tell_value(brood_channel *c) {

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "value/json.h"
+#include "value/v8.h"
 
 #include <errno.h>
 
@@ -58,6 +59,13 @@ int brood__frame_next(brood__frames *f, char *bytes, size_t len, size_t *at, bro
         return 0;
     return f->advanced ? next_payload(f, bytes, len, at, ret_frame, ret_need)
                        : next_line(f, bytes, len, at, ret_frame, ret_need);
+}
+
+int brood__frame_read(const brood__frames *f, const brood__frame *frame, brood__document *document) {
+    size_t at;
+    int r = f->advanced ? brood__v8_read(document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at)
+                        : brood__json_read(document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at);
+    return r == -EILSEQ ? -EBADMSG : r == -E2BIG ? -EMSGSIZE : r;
 }
 
 static int grow(brood__frames *f, size_t capacity) {

@@ -30,6 +30,9 @@ typedef struct brood__frame {
 int brood__frame_next(brood__frames *frames, char *bytes, size_t len, size_t *at, brood__frame *ret_frame,
                       size_t *ret_need);
 
+/* Read its value into an empty document: 0, -EBADMSG, -EMSGSIZE (too deep, or too many values), or -ENOMEM. */
+int brood__frame_read(const brood__frames *frames, const brood__frame *frame, brood__document *document);
+
 /* Keep bytes that were read elsewhere. */
 int brood__frames_keep(brood__frames *frames, const char *bytes, size_t len);
 /* Room for at least one more byte behind what is kept; `need`: as above. Returns how much, or -ENOMEM. */

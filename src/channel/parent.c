@@ -2,6 +2,7 @@
 #include "channel/channel.h"
 
 #include "base/failure.h"
+#include "base/memory.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -10,24 +11,16 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-static bool all_zero(const void *bytes, size_t size) {
-    const unsigned char *b = bytes;
-    for (size_t i = 0; i < size; i++)
-        if (b[i])
-            return false;
-    return true;
-}
-
 int brood__channel_options_copy(const brood_channel_options *options, size_t size, brood_channel_options *ret,
                                 brood_failure *why) {
     memset(ret, 0, sizeof *ret);
     if (!options)
         return 0;
-    if (size > sizeof *ret && !all_zero((const char *)options + sizeof *ret, size - sizeof *ret))
+    if (size > sizeof *ret && !brood__is_zero((const char *)options + sizeof *ret, size - sizeof *ret))
         return brood__fail(why, -E2BIG, BROOD_STEP_OPTIONS, NULL,
                            "they ask for something that this older library lacks");
     memcpy(ret, options, size < sizeof *ret ? size : sizeof *ret);
-    if (!all_zero(ret->reserved, sizeof ret->reserved))
+    if (!brood__is_zero(ret->reserved, sizeof ret->reserved))
         return brood__fail(why, -EINVAL, BROOD_STEP_OPTIONS, "reserved", "must be zero");
     if (ret->max_message > INT32_MAX)
         return brood__fail(why, -EINVAL, BROOD_STEP_OPTIONS, "max_message", "is more than Node's wire has (2 GiB)");

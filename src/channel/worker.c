@@ -2,8 +2,6 @@
 #include "channel/channel.h"
 
 #include "base/sys.h"
-#include "value/json.h"
-#include "value/v8.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -73,12 +71,10 @@ static int answer(worker *w, brood_value task) {
 }
 
 static int do_frame(worker *w, const brood__frame *frame) {
-    size_t at;
     brood__document_reset(&w->document);
-    int r = w->in.advanced ? brood__v8_read(&w->document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at)
-                           : brood__json_read(&w->document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at);
+    int r = brood__frame_read(&w->in, frame, &w->document);
     if (r < 0)
-        return r == -EILSEQ ? -EBADMSG : r == -E2BIG ? -EMSGSIZE : r;
+        return r;
     brood_value task = {&w->document, 0};
     return brood__channel_is_internal(task, &w->out) ? send_out(w) : answer(w, task);
 }

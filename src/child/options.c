@@ -32,23 +32,15 @@ static int no_memory(brood_failure *why) {
     return brood__fail(why, -ENOMEM, BROOD_STEP_MEMORY, NULL, NULL);
 }
 
-static bool all_zero(const void *bytes, size_t size) {
-    const unsigned char *b = bytes;
-    for (size_t i = 0; i < size; i++)
-        if (b[i])
-            return false;
-    return true;
-}
-
 int brood__options_copy(const brood_options *options, size_t size, brood_options *ret, brood_failure *why) {
     memset(ret, 0, sizeof *ret);
     if (!options)
         return 0;
-    if (size > sizeof *ret && !all_zero((const char *)options + sizeof *ret, size - sizeof *ret))
+    if (size > sizeof *ret && !brood__is_zero((const char *)options + sizeof *ret, size - sizeof *ret))
         return brood__fail(why, -E2BIG, BROOD_STEP_OPTIONS, NULL,
                            "they ask for something that this older library lacks");
     memcpy(ret, options, size < sizeof *ret ? size : sizeof *ret);
-    if (!all_zero(ret->reserved, sizeof ret->reserved))
+    if (!brood__is_zero(ret->reserved, sizeof ret->reserved))
         return refuse(why, "reserved", "must be zero");
     return 0;
 }
@@ -192,7 +184,7 @@ static int check_pipe(const brood_stdio *io, int slot, brood__source from, brood
 
 static int check_stdio(const brood_stdio *io, int slot, brood_stdio_kind kind, brood_failure *why) {
     const char *name = slot_name(slot);
-    if (!all_zero(io->reserved, sizeof io->reserved))
+    if (!brood__is_zero(io->reserved, sizeof io->reserved))
         return refuse(why, name, "its reserved fields must be zero");
     if (kind != BROOD_STDIO_PIPE && (io->on_data || io->on_end || io->on_drain || io->input))
         return refuse(why, name, "callbacks and input need a pipe");
