@@ -1,132 +1,8 @@
 /* src/channel, from the parent's side: children are brood-peer (tests/node/peer.c) and, where there is one, node. */
-#include "harness/watch.h"
+#include "harness/talk.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
-
-#define PEER (test_program("brood-peer"))
-
-/* What one child's channel tells. */
-typedef struct talk {
-    brood_child *child;
-    brood_channel *channel;
-    char log[4096]; /* messages as JSON, a blank behind each; "disconnect N", "exit N", "close" */
-    int messages, sent, sent_error, drains, disconnects, closes;
-    int wait_for; /* after so many messages: disconnect */
-    int64_t last;
-    brood_value kept;
-    bool quiet; /* no messages in the log */
-    bool in_order;
-    void (*then)(struct talk *);
-} talk;
-
-static talk *talk_new(void) {
-    talk *k = NEW(talk);
-    k->in_order = true;
-    k->last = -1;
-    return k;
-}
-
-static void note(talk *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void note(talk *k, const char *format, ...) {
-    va_list args;
-    size_t len = strlen(k->log);
-    va_start(args, format);
-    vsnprintf(k->log + len, sizeof k->log - len, format, args);
-    va_end(args);
-}
-
-/* Numbers, strings of any kind: enough to tell messages apart. */
-static void note_value(talk *k, brood_value value) {
-    double number;
-    const char *text;
-    if (brood_value_double(value, &number) == 0)
-        note(k, "%g ", number);
-    else if (brood_value_string(value, &text, NULL) == 0)
-        note(k, "%s ", text);
-    else
-        note(k, "%s(%zu) ", brood_type_text(brood_value_type(value)), brood_value_count(value));
-}
-
-static void on_message(brood_channel *channel, const brood_message *message, void *data) {
-    talk *k = data;
-    int64_t number = -1;
-    ENSURE(channel == k->channel);
-    k->messages++;
-    k->kept = message->value;
-    if (!k->quiet)
-        note_value(k, message->value);
-    (void)brood_value_int64(message->value, &number);
-    k->in_order = k->in_order && number == k->last + 1;
-    k->last = number;
-    if (k->messages == k->wait_for)
-        brood_channel_disconnect(channel);
-    if (k->then)
-        k->then(k);
-}
-
-static void on_disconnect(brood_channel *channel, int error, void *data) {
-    talk *k = data;
-    ENSURE(channel == k->channel && !brood_channel_connected(channel));
-    k->disconnects++;
-    note(k, "disconnect(%d) ", error);
-}
-
-static void on_exit_(brood_child *child, const brood_exit *ended, void *data) {
-    (void)child;
-    note(data, "exit(%d) ", ended->signal ? -ended->signal : ended->code);
-}
-
-static void on_close(brood_child *child, const brood_exit *ended, void *data) {
-    talk *k = data;
-    (void)ended;
-    k->closes++;
-    brood_child_close(child);
-}
-
-static void on_sent(brood_channel *channel, int error, void *data) {
-    talk *k = data;
-    ENSURE(channel == k->channel);
-    k->sent++;
-    k->sent_error = error;
-}
-
-static void on_drain(brood_channel *channel, void *data) {
-    talk *k = data;
-    ENSURE(brood_channel_queued(channel) <= 65536);
-    k->drains++;
-}
-
-static bool talk_start(test *t, talk *k, const brood_options *given) {
-    brood_options o = *given;
-    brood_failure why = {0};
-    o.on_message = on_message;
-    o.on_disconnect = on_disconnect;
-    o.on_channel_drain = on_drain;
-    o.on_exit = on_exit_;
-    o.on_close = on_close;
-    o.data = k;
-    int r = brood_fork(t->loop, &o, &k->child, &why);
-    if (r < 0 && !t->torture)
-        test_fail(__FILE__, __LINE__, "brood_fork: %s", why.message);
-    if (r < 0)
-        return false;
-    k->channel = brood_child_channel(k->child);
-    ENSURE(brood_channel_child(k->channel) == k->child);
-    return true;
-}
-
-#define TALK(k, ...)                                                                                                   \
-    talk *k = talk_new();                                                                                              \
-    if (!talk_start(t, k, &(brood_options){__VA_ARGS__}))                                                              \
-    return
-
-static void send_or_fail(test *t, talk *k, const char *json) {
-    int r = brood_channel_send_json(k->channel, json, BROOD_NUL);
-    if (!t->torture)
-        ENSURE(r >= 0);
-}
 
 /* --- both ends brood's --- */
 
@@ -134,8 +10,8 @@ TEST_TORTURE(fork_and_a_message_each_way) {
     for (int mode = BROOD_JSON; mode <= BROOD_ADVANCED; mode++) {
         TALK(k, .args = BROOD_ARGS(PEER, "send", "\"hello\"", "echo"), .serialization = mode);
         k->wait_for = 3;
-        send_or_fail(t, k, "17");
-        send_or_fail(t, k, "{\"a\":[1,2],\"b\":null}");
+        talk_send(t, k, "17");
+        talk_send(t, k, "{\"a\":[1,2],\"b\":null}");
         RUN();
         if (!t->torture)
             CHECK_STR(k->log, "hello 17 object(2) disconnect(0) exit(0) ");
@@ -166,14 +42,14 @@ TEST(fork_loses_nothing_that_was_sent_before_a_disconnect) {
 
 static void send_numbers(test *t, talk *k, int count) {
     for (int i = 0; i < count && !test_failed(); i++)
-        send_or_fail(t, k, test_format("%d", i));
+        talk_send(t, k, test_format("%d", i));
 }
 
 TEST(fork_disconnect_sends_what_is_queued) {
     TALK(k, .args = BROOD_ARGS(PEER, "slow", "echo"), .in = {.kind = BROOD_STDIO_PIPE});
     k->quiet = true;
     send_numbers(t, k, 50000);
-    CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.json = "0", .json_len = BROOD_NUL}, on_sent, k), 1);
+    CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.json = "0", .json_len = BROOD_NUL}, talk_on_sent, k), 1);
     brood_channel_disconnect(k->channel);
     CHECK(!brood_channel_connected(k->channel));
     CHECK_EQ(brood_channel_send_json(k->channel, "1", BROOD_NUL), -EPIPE);
@@ -198,7 +74,7 @@ TEST(fork_carries_a_large_message) {
         TALK(k, .args = BROOD_ARGS(PEER, "echo"), .serialization = mode);
         k->quiet = true;
         k->wait_for = 1;
-        CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.json = text, .json_len = size + 2}, on_sent, k), 1);
+        CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.json = text, .json_len = size + 2}, talk_on_sent, k), 1);
         RUN();
         CHECK_EQ(k->messages, 1);
         CHECK_EQ(k->sent, 1);
@@ -219,32 +95,17 @@ TEST(fork_refuses_what_is_no_message) {
         CHECK_EQ(brood_channel_error_offset(k->channel), cases[i].at);
     }
     brood_value missing = {0};
-    CHECK_EQ(brood_channel_send(k->channel, &(brood_body){0}, on_sent, k), -EINVAL);
-    CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.value = &missing}, on_sent, k), -EINVAL);
-    CHECK_EQ(brood_channel_send(k->channel, NULL, on_sent, k), -EINVAL);
+    CHECK_EQ(brood_channel_send(k->channel, &(brood_body){0}, talk_on_sent, k), -EINVAL);
+    CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.value = &missing}, talk_on_sent, k), -EINVAL);
+    CHECK_EQ(brood_channel_send(k->channel, NULL, talk_on_sent, k), -EINVAL);
     k->wait_for = 1;
-    send_or_fail(t, k, "[1,\n2]"); /* a line feed would be the end of the frame */
+    talk_send(t, k, "[1,\n2]"); /* a line feed would be the end of the frame */
     RUN();
     CHECK_STR(k->log, "array(2) disconnect(0) exit(0) ");
     CHECK_EQ(k->sent, 0);
 }
 
 /* --- a real Node at the other end --- */
-
-/* The first of BROOD_NODES, else the one in PATH; NULL: there is none. */
-static const char *node_program(void) {
-    static char path[4096];
-    const char *asked = getenv("BROOD_NODES");
-    if (asked && *asked) {
-        snprintf(path, sizeof path, "%.*s", (int)strcspn(asked, " "), asked);
-        return path;
-    }
-    brood_result result;
-    brood_exec_sync("command -v node", NULL, &result);
-    snprintf(path, sizeof path, "%.*s", (int)strcspn(result.out.bytes, "\n"), result.out.bytes);
-    brood_result_done(&result);
-    return *path ? path : NULL;
-}
 
 #define NODE_MESSAGE "{\"a\":[1,-0.5,\"\\u00e9\xe2\x82\xac\\ud83d\\ude00\\ud800\",{}],\"b\":{\"c\":null,\"d\":true}}"
 
@@ -294,13 +155,13 @@ TEST(fork_of_a_real_node_program) {
         TALK(k, .args = BROOD_ARGS(node, test_source("node/echo.js")), .serialization = mode);
         k->then = check_bytes;
         k->wait_for = 102;
-        send_or_fail(t, k, NODE_MESSAGE);
+        talk_send(t, k, NODE_MESSAGE);
         for (int i = 0; i < 100; i++)
-            send_or_fail(t, k, NODE_MESSAGE);
-        CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.write = write_bytes}, on_sent, k),
+            talk_send(t, k, NODE_MESSAGE);
+        CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.write = write_bytes}, talk_on_sent, k),
                  mode == BROOD_JSON ? -EPROTOTYPE : 0);
         if (mode == BROOD_JSON)
-            send_or_fail(t, k, NODE_MESSAGE);
+            talk_send(t, k, NODE_MESSAGE);
         RUN();
         CHECK_EQ(k->messages, 102);
         CHECK_HAS(k->log, "disconnect(0) exit(0) ");
@@ -353,7 +214,7 @@ TEST(fork_send_to_a_child_that_is_gone) {
     TALK(k, .args = BROOD_ARGS(PEER, "die"));
     brood_channel_pause(k->channel);
     RUN_UNTIL(strstr(k->log, "exit"));
-    CHECK_GE(brood_channel_send(k->channel, &(brood_body){.json = "1", .json_len = 1}, on_sent, k), -EPIPE);
+    CHECK_GE(brood_channel_send(k->channel, &(brood_body){.json = "1", .json_len = 1}, talk_on_sent, k), -EPIPE);
     brood_channel_resume(k->channel);
     RUN();
     CHECK_EQ(k->disconnects, 1);
@@ -369,7 +230,7 @@ TEST(fork_of_a_child_that_never_reads) {
     text[0] = text[sizeof text - 1] = '"';
     TALK(k, .args = BROOD_ARGS(PEER, "slow"), .in = {.kind = BROOD_STDIO_PIPE}, .channel = &limits);
     for (int i = 0; i < 1000 && r >= 0; i++)
-        r = brood_channel_send(k->channel, &(brood_body){.json = text, .json_len = sizeof text}, on_sent, k);
+        r = brood_channel_send(k->channel, &(brood_body){.json = text, .json_len = sizeof text}, talk_on_sent, k);
     CHECK_EQ(r, -ENOBUFS);
     CHECK_LE(brood_channel_queued(k->channel), (1 << 20) + 20000);
     brood_child_kill(k->child, SIGKILL);
@@ -386,9 +247,9 @@ TEST(fork_messages_wait_for_a_listener) {
     brood_failure why;
     CHECK_EQ(brood_fork(t->loop,
                         &(brood_options){.args = BROOD_ARGS(PEER, "send", "0", "send", "1", "send", "2", "words"),
-                                         .on_disconnect = on_disconnect,
-                                         .on_exit = on_exit_,
-                                         .on_close = on_close,
+                                         .on_disconnect = talk_on_disconnect,
+                                         .on_exit = talk_on_exit,
+                                         .on_close = talk_on_close,
                                          .out = {.on_data = NULL},
                                          .data = k},
                         &k->child, &why),
@@ -398,7 +259,7 @@ TEST(fork_messages_wait_for_a_listener) {
     uv_run(t->loop, UV_RUN_NOWAIT);
     CHECK_STR(k->log, "");
     k->wait_for = 3;
-    brood_channel_listen(k->channel, on_message, k);
+    brood_channel_listen(k->channel, talk_on_message, k);
     RUN();
     CHECK_STR(k->log, "0 1 2 disconnect(0) exit(0) ");
 }
@@ -444,12 +305,13 @@ TEST(fork_loop_closed_in_on_message) {
 TEST(fork_that_fails_leaves_nothing) {
     talk *k = talk_new();
     brood_failure why = {0};
-    CHECK_EQ(brood_fork(t->loop, &(brood_options){.args = BROOD_ARGS("/no/such"), .on_message = on_message, .data = k},
+    CHECK_EQ(brood_fork(t->loop,
+                        &(brood_options){.args = BROOD_ARGS("/no/such"), .on_message = talk_on_message, .data = k},
                         &k->child, &why),
              -ENOENT);
     CHECK(!k->child);
     TALK(late, .args = BROOD_ARGS("/no/such"), .offload = true);
-    CHECK_EQ(brood_channel_send(late->channel, &(brood_body){.json = "1", .json_len = 1}, on_sent, late), 0);
+    CHECK_EQ(brood_channel_send(late->channel, &(brood_body){.json = "1", .json_len = 1}, talk_on_sent, late), 0);
     RUN();
     CHECK_EQ(late->sent, 1);
     CHECK_EQ(late->sent_error, -ECANCELED);
@@ -460,7 +322,7 @@ TEST(fork_that_fails_leaves_nothing) {
 TEST_TORTURE(fork_off_the_loop_queues_until_it_runs) {
     TALK(k, .args = BROOD_ARGS(PEER, "echo"), .offload = true);
     k->wait_for = 1;
-    send_or_fail(t, k, "5");
+    talk_send(t, k, "5");
     RUN();
     if (!t->torture)
         CHECK_STR(k->log, "5 disconnect(0) exit(0) ");
@@ -522,8 +384,9 @@ TEST(fork_options_that_make_no_sense) {
     static const brood_channel_options with_data = {.data = (void *)&with_data};
     brood_child *child;
     brood_failure why;
-    CHECK_EQ(brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD), .on_message = on_message}, &child, &why),
-             -EINVAL);
+    CHECK_EQ(
+        brood_spawn(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD), .on_message = talk_on_message}, &child, &why),
+        -EINVAL);
     CHECK_EQ(brood_fork(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD), .channel_slot = 2}, &child, &why),
              -EINVAL);
     CHECK_EQ(brood_fork(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD), .channel = &with_data}, &child, &why),

@@ -26,8 +26,17 @@ typedef enum brood_serialization {
 /** A message that came. Borrowed for the call, as is what it holds: brood_value_take keeps a value. */
 typedef struct brood_message {
     brood_value value;    /**< what was sent */
-    uint64_t reserved[6]; /**< zero */
+    int *fds;             /**< descriptors that came with it, close-on-exec; closed after the call, but brood_take_fd */
+    size_t fd_count;      /**< how many */
+    uint64_t reserved[4]; /**< zero */
 } brood_message;
+
+/** Keep a descriptor of a message or a reply: `fd = brood_take_fd(&message->fds[0])`. It is yours, also to close. */
+static inline int brood_take_fd(int *fd) {
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}
 
 /** A message came, in the order in which they were sent. */
 typedef void (*brood_on_message)(brood_channel *channel, const brood_message *message, void *data);
@@ -45,7 +54,8 @@ typedef void (*brood_on_channel_drain)(brood_channel *channel, void *data);
 
 /**
  * A message has been sent: the kernel has all of it (`error` 0); or never will: -EPIPE (the other end is gone),
- * -ECANCELED (this end was closed). Once per message, before on_disconnect.
+ * -ECANCELED (this end was closed). Of a message with descriptors: the other end has said that it has them; or that it
+ * has not, and drops the message: -EREMOTEIO; or it ended before it said so. Once per message, before on_disconnect.
  */
 typedef void (*brood_on_sent)(brood_channel *channel, int error, void *data);
 
@@ -56,7 +66,18 @@ typedef struct brood_body {
     void (*write)(brood_writer *writer, void *data); /**< writes one value; called once, within the call */
     void *data;                                      /**< handed to `write` */
     const brood_value *value;                        /**< a value, as it came in a message or was parsed */
-    uint64_t reserved[4];                            /**< zero */
+    /**
+     * Descriptors that go with it, or NULL. They are duplicated: yours stay yours, and may be closed at once.
+     *
+     * To Node one at a time, and only what it can take: a stream socket, listening or connected, of TCP or UNIX; a UDP
+     * socket; a pipe. It arrives as Node's net.Server, net.Socket or dgram.Socket, and is made non-blocking, for all who
+     * share it: a blocking one would hold up the whole of Node. Between two ends of brood's: up to 253, of any kind,
+     * as they are. A child's end knows at once that its parent is brood's; a parent knows it of its child from the
+     * child's first message on.
+     */
+    const int *fds;
+    size_t fd_count;      /**< how many */
+    uint64_t reserved[2]; /**< zero */
 } brood_body;
 
 /** How the child's end is opened. All-zero is the default. */
@@ -116,7 +137,8 @@ BROOD_API bool brood_channel_connected(const brood_channel *channel);
  * Returns 0; 1 if more than the high-water mark is queued now (stop until on_drain); -EPIPE (not connected); -EINVAL
  * (the body has none or two contents, or is undefined, which cannot be sent); -EILSEQ (text that is no JSON, or no
  * UTF-8: brood_channel_error_offset); other errors as of brood_writer_status; -ENOBUFS (max_queued); -EDEADLK (called
- * by a body's `write`); -ENOMEM. On error nothing is sent, and on_sent does not come.
+ * by a body's `write`); -ENOMEM. Of the descriptors: -EOPNOTSUPP (not of a kind that Node can take, or too many),
+ * -EBADF, -EMFILE. On error nothing is sent, and on_sent does not come.
  */
 static inline int brood_channel_send(brood_channel *channel, const brood_body *body, brood_on_sent on_sent,
                                      void *data) {
@@ -132,13 +154,15 @@ BROOD_API size_t brood_channel_error_offset(const brood_channel *channel);
 /** The answer to a request. Borrowed for the call. */
 typedef struct brood_reply {
     /**
-     * 0; -EREMOTEIO (the other end answered with an error), -ETIMEDOUT, -ECANCELED (brood_channel_cancel), -EPIPE (the
-     * channel ended before)
+     * 0; -EREMOTEIO (the other end answered with an error, or could not take the descriptors), -ETIMEDOUT, -ECANCELED
+     * (brood_channel_cancel), -EPIPE (the channel ended before)
      */
     int status;
     brood_value result;   /**< status 0: the member "result" of the answer; may be missing */
     const char *error;    /**< status -EREMOTEIO: what the other end said, else NULL */
-    uint64_t reserved[4]; /**< zero */
+    int *fds;             /**< descriptors that came with it, as a message's */
+    size_t fd_count;      /**< how many */
+    uint64_t reserved[2]; /**< zero */
 } brood_reply;
 
 /** The answer came, or never will: exactly once for each request. */

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -187,6 +188,73 @@ ssize_t brood__send(int fd, const void *bytes, size_t len) {
         n = send(fd, bytes, len, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+/* Those of one control message: lifted above 2, or all closed and lost. */
+static void take_fds(const struct msghdr *message, brood__fds *ret) {
+    ret->lost = message->msg_flags & MSG_CTRUNC;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR((struct msghdr *)message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        ret->count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        memcpy(ret->fds, CMSG_DATA(c), ret->count * sizeof(int));
+    }
+    for (size_t i = 0; i < ret->count; i++) {
+        ret->fds[i] = brood__fd_lift(ret->fds[i], 3);
+        ret->lost = ret->lost || ret->fds[i] < 0;
+    }
+    while (ret->lost && ret->count > 0)
+        brood__close(ret->fds[--ret->count]);
+}
+
+ssize_t brood__receive_fds(int fd, void *buffer, size_t size, brood__fds *ret_fds) {
+    TRY("recvmsg", EIO);
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(BROOD__MAX_FDS * sizeof(int))];
+    } control;
+    struct iovec bytes = {.iov_base = buffer, .iov_len = size};
+    struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1};
+    ssize_t n;
+    ret_fds->count = 0;
+    ret_fds->lost = false;
+    do {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof control;
+        n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    if (message.msg_controllen > 0 || message.msg_flags & MSG_CTRUNC)
+        take_fds(&message, ret_fds);
+    return n;
+}
+
+ssize_t brood__send_fds(int fd, const void *bytes, size_t len, const int *fds, size_t count) {
+    TRY("sendmsg", ETOOMANYREFS);
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(BROOD__MAX_FDS * sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = (void *)bytes, .iov_len = len};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control};
+    message.msg_controllen = CMSG_SPACE(count * sizeof *fds);
+    memset(&control, 0, message.msg_controllen);
+    control.aligned.cmsg_level = SOL_SOCKET;
+    control.aligned.cmsg_type = SCM_RIGHTS;
+    control.aligned.cmsg_len = CMSG_LEN(count * sizeof *fds);
+    memcpy(CMSG_DATA(&control.aligned), fds, count * sizeof *fds);
+    ssize_t n;
+    do
+        n = sendmsg(fd, &message, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+int brood__duplicate(int fd) {
+    TRY("fcntl", EMFILE);
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return copy < 0 ? -errno : copy;
 }
 
 int brood__pidfd_signal(int pidfd, int signal) {

@@ -43,6 +43,21 @@ ssize_t brood__write(int fd, const void *bytes, size_t len);
 ssize_t brood__receive(int fd, void *buffer, size_t size);
 ssize_t brood__send(int fd, const void *bytes, size_t len);
 
+#define BROOD__MAX_FDS 253 /* what the kernel takes at once: SCM_MAX_FD */
+
+/* Descriptors that came with bytes. */
+typedef struct brood__fds {
+    size_t count;
+    bool lost; /* there was no room for all of them: none is here */
+    int fds[BROOD__MAX_FDS];
+} brood__fds;
+
+/* The same of UNIX sockets, and the descriptors that come or go with the first of those bytes. */
+ssize_t brood__receive_fds(int fd, void *buffer, size_t size, brood__fds *ret_fds);
+ssize_t brood__send_fds(int fd, const void *bytes, size_t len, const int *fds, size_t count);
+/* A descriptor of our own for the same open file. */
+int brood__duplicate(int fd);
+
 /* Signal the process, or 0 to ask. */
 int brood__pidfd_signal(int pidfd, int signal);
 /* Signal its whole process group, also when it is reaped; -EINVAL where the kernel cannot. */

@@ -17,15 +17,6 @@
 #define READS_PER_TURN 16 /* then the others get their turn */
 #define TURNS_AT_ONCE 64  /* of a child that is gone: what its socket holds, and what others who hold it add */
 
-/* Somebody who wants to know when a message has left. */
-typedef struct send_record {
-    brood__list node;
-    uint64_t end; /* of its last byte, counted from the channel's first */
-    int error;
-    brood_on_sent on_sent;
-    void *data;
-} send_record;
-
 static void ready(brood__watch *watch);
 static void run_later(brood__post *post);
 
@@ -44,7 +35,10 @@ void brood__channel_init(brood_channel *c, brood__loop *loop, const brood_channe
     c->on_disconnect = o->on_disconnect;
     c->on_drain = o->on_drain;
     c->data = o->data;
+    brood__arrivals_init(&c->arrivals);
     brood__list_init(&c->sends);
+    brood__list_init(&c->envelopes);
+    brood__list_init(&c->unanswered);
     brood__list_init(&c->finished);
     brood__list_init(&c->later.node);
     c->later.run = run_later;
@@ -54,6 +48,7 @@ void brood__channel_init(brood_channel *c, brood__loop *loop, const brood_channe
 void brood__channel_done(brood_channel *c) {
     brood__requests_done(c);
     brood__frames_done(&c->in);
+    brood__arrivals_drop(&c->arrivals, UINT64_MAX);
     brood__document_done(&c->document);
     brood__writer_done(&c->out);
 }
@@ -81,7 +76,8 @@ static size_t queued(const brood_channel *c) {
 static bool keeps_alive(const brood_channel *c) {
     if (c->ref_is_set)
         return c->ref;
-    return c->owner || c->on_message || c->on_disconnect || queued(c) > 0 || !brood__list_empty(&c->requests.waiting);
+    return c->owner || c->on_message || c->on_disconnect || queued(c) > 0 || !brood__list_empty(&c->requests.waiting) ||
+           !brood__list_empty(&c->unanswered);
 }
 
 static bool wants_to_read(const brood_channel *c) {
@@ -103,21 +99,32 @@ static void update_watch(brood_channel *c) {
 
 /* --- the end --- */
 
-static void finish_sends(brood_channel *c, int error) {
-    while (!brood__list_empty(&c->sends)) {
-        send_record *s = BROOD__OUTER(c->sends.next, send_record, node);
-        if (!error && s->end > c->sent_before + c->sent)
-            return;
-        brood__list_remove(&s->node);
-        s->error = error;
-        brood__list_append(&c->finished, &s->node);
-        brood__channel_run_soon(c);
-    }
+static brood__parcel *first_parcel(const brood__list *list) {
+    return brood__list_empty(list) ? NULL : BROOD__OUTER(list->next, brood__parcel, node);
+}
+
+static void finish_parcel(brood_channel *c, brood__parcel *parcel, int error) {
+    brood__list_remove(&parcel->node);
+    brood__parcel_close_fds(parcel);
+    parcel->error = error;
+    brood__list_append(&c->finished, &parcel->node);
+    brood__channel_run_soon(c);
+}
+
+static void finish_all(brood_channel *c, brood__list *list, int error) {
+    while (!brood__list_empty(list))
+        finish_parcel(c, first_parcel(list), error);
+}
+
+static void finish_sent(brood_channel *c) {
+    for (brood__parcel *p; (p = first_parcel(&c->sends)) && p->end <= c->sent_before + c->sent;)
+        finish_parcel(c, p, 0);
 }
 
 /* Nothing leaves any more. */
 static void drop_queue(brood_channel *c, int error) {
-    finish_sends(c, error);
+    finish_all(c, &c->sends, error);
+    finish_all(c, &c->envelopes, error);
     c->out.len = c->sent = 0;
     c->blocked = false;
     c->mute = true;
@@ -129,6 +136,7 @@ void brood__channel_close(brood_channel *c, int error) {
     c->state = BROOD__CHANNEL_CLOSED;
     c->error = error;
     drop_queue(c, -ECANCELED);
+    finish_all(c, &c->unanswered, -ECANCELED);
     brood__requests_end(c);
     if (is_open(c)) {
         brood__watch_stop(&c->watch);
@@ -159,6 +167,7 @@ static void see_end(brood_channel *c, int error) {
     c->error = error == -ECONNRESET ? 0 : error;
     if (c->error)
         drop_queue(c, -EPIPE);
+    finish_all(c, &c->unanswered, -EPIPE);
     if (c->state == BROOD__CHANNEL_OPEN)
         c->state = BROOD__CHANNEL_ENDING;
     close_if_done(c);
@@ -170,24 +179,47 @@ bool brood__channel_is_held(const brood_channel *c) {
 
 /* --- reading --- */
 
-static void refuse_handle(brood_writer *w) {
-    brood__frame_begin(w);
-    brood_writer_object(w);
-    brood_writer_key(w, "cmd");
-    brood_writer_string(w, "NODE_HANDLE_NACK", BROOD_NUL);
-    brood_writer_end(w);
-    brood__frame_end(w);
+/* What has just been written at the end of the queue takes its place before whatever waits for an answer itself. */
+static void send_first(brood_channel *c, size_t from) {
+    char answer[128];
+    brood__parcel *waiting = first_parcel(&c->envelopes);
+    size_t len = c->out.len - from;
+    if (!waiting || len > sizeof answer)
+        return;
+    char *to = c->out.bytes + (waiting->begin - c->sent_before);
+    memcpy(answer, c->out.bytes + from, len);
+    memmove(to + len, to, (size_t)(c->out.bytes + from - to));
+    memcpy(to, answer, len);
+    for (brood__list *n = c->sends.next; n != &c->sends; n = n->next)
+        if (BROOD__OUTER(n, brood__parcel, node)->begin >= waiting->begin) {
+            BROOD__OUTER(n, brood__parcel, node)->begin += len;
+            BROOD__OUTER(n, brood__parcel, node)->end += len;
+        }
+    for (brood__list *n = c->envelopes.next; n != &c->envelopes; n = n->next) {
+        BROOD__OUTER(n, brood__parcel, node)->begin += len;
+        BROOD__OUTER(n, brood__parcel, node)->end += len;
+    }
 }
 
-bool brood__channel_is_internal(brood_value message, brood_writer *answer) {
-    const char *cmd;
-    size_t len;
-    if (brood_value_type(message) != BROOD_OBJECT ||
-        brood_value_string(brood_value_get(message, "cmd"), &cmd, &len) < 0 || len <= 5 || memcmp(cmd, "NODE_", 5) != 0)
-        return false;
-    if (strcmp(cmd, "NODE_HANDLE") == 0)
-        refuse_handle(answer);
-    return true;
+/* To the other end, ahead of its turn: two ends that wait for each other's answers would wait for ever. */
+static void say(brood_channel *c, brood__internal what, brood_value key) {
+    if (c->mute || c->shut || !is_live(c))
+        return;
+    size_t from = c->out.len;
+    int r = brood__say(&c->out, what, key);
+    if (r < 0) {
+        brood__channel_close(c, r); /* without it the other end might wait for ever */
+        return;
+    }
+    if (what == BROOD__ACK || what == BROOD__NACK)
+        send_first(c, from);
+    brood__channel_run_soon(c);
+}
+
+/* The other end has, or has not, what was sent first of all that it has not answered yet. */
+static void take_answer(brood_channel *c, int error) {
+    if (!brood__list_empty(&c->unanswered)) /* else nobody asked */
+        finish_parcel(c, first_parcel(&c->unanswered), error);
 }
 
 static int read_value(brood_channel *c, const brood__frame *frame) {
@@ -195,26 +227,65 @@ static int read_value(brood_channel *c, const brood__frame *frame) {
     return brood__frame_read(&c->in, frame, &c->document);
 }
 
-static void tell_value(brood_channel *c) {
-    brood_message message = {.value = {&c->document, 0}};
-    if (c->owner && c->owner->on_activity)
-        c->owner->on_activity(c);
-    if (brood__channel_is_internal(message.value, &c->out)) {
-        brood__channel_sent(c);
-        return;
-    }
-    if (brood__requests_answer(c, message.value))
+static void tell_user(brood_channel *c, const brood_message *message) {
+    if (brood__requests_answer(c, message))
         return;
     if (c->on_message && !c->closed)
-        c->on_message(c, &message, c->data);
+        c->on_message(c, message, c->data);
 }
 
-static void tell_message(brood_channel *c, const brood__frame *frame) {
+static void tell_envelope(brood_channel *c, uint64_t begin, uint64_t end) {
+    size_t count;
+    brood_message message = {.value = brood__envelope_open((brood_value){&c->document, 0}, &count)};
+    brood__arrival *arrival = brood__arrivals_take(&c->arrivals, begin, end, count);
+    say(c, arrival ? BROOD__ACK : BROOD__NACK, (brood_value){0});
+    if (arrival && is_live(c) && brood__internal_of(message.value) == BROOD__NOT_INTERNAL) {
+        message.fds = arrival->fds;
+        message.fd_count = arrival->count;
+        tell_user(c, &message);
+    }
+    brood__arrival_done(arrival);
+}
+
+static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
+    brood_message message = {.value = {&c->document, 0}};
+    brood_value key;
+    if (c->owner && c->owner->on_activity)
+        c->owner->on_activity(c);
+    switch (brood__internal_of(message.value)) {
+    case BROOD__NOT_INTERNAL:
+        tell_user(c, &message);
+        break;
+    case BROOD__ENVELOPE:
+        tell_envelope(c, begin, end);
+        break;
+    case BROOD__ACK:
+        take_answer(c, 0);
+        break;
+    case BROOD__NACK:
+        take_answer(c, -EREMOTEIO);
+        break;
+    case BROOD__HELLO:
+        c->to_brood = true;
+        break;
+    case BROOD__NOTIFY_CLOSE:
+    case BROOD__GET_COUNT:
+        key = brood_value_get(message.value, "key");
+        say(c, brood__internal_of(message.value) == BROOD__GET_COUNT ? BROOD__COUNT : BROOD__ALL_CLOSED, key);
+        break;
+    default:
+        break;
+    }
+    brood__arrivals_drop(&c->arrivals, end);
+}
+
+/* `end`: where it ends in the stream. */
+static void tell_message(brood_channel *c, const brood__frame *frame, uint64_t end) {
     int r = read_value(c, frame);
     if (r < 0)
         brood__channel_close(c, r);
     else
-        tell_value(c);
+        tell_value(c, end - brood__frame_size(&c->in, frame), end);
     brood__document_reset(&c->document);
 }
 
@@ -232,7 +303,7 @@ static size_t tell_frames(brood_channel *c, char *bytes, size_t len, size_t *at)
             brood__channel_close(c, r);
         if (r <= 0)
             break;
-        tell_message(c, &frame);
+        tell_message(c, &frame, c->received - (len - *at));
     }
     return need;
 }
@@ -247,11 +318,26 @@ static size_t tell_kept(brood_channel *c) {
     return need;
 }
 
+/* What is there, and the descriptors that come with it. */
+static ssize_t receive(brood_channel *c, char *buffer, size_t size) {
+    brood__fds fds;
+    ssize_t n = brood__receive_fds(c->watch.fd, buffer, size, &fds);
+    if (n <= 0)
+        return n;
+    c->received += (uint64_t)n;
+    if (fds.count > 0 || fds.lost) {
+        int r = brood__arrivals_add(&c->arrivals, c->received - (uint64_t)n, c->received, &fds);
+        if (r < 0)
+            brood__channel_close(c, r);
+    }
+    return n;
+}
+
 /* Into the buffer that all share; what is left over is kept. */
 static ssize_t read_shared(brood_channel *c) {
     char *buffer = c->loop->read_buffer;
     size_t at = 0;
-    ssize_t n = brood__receive(c->watch.fd, buffer, BROOD__READ_BUFFER_SIZE);
+    ssize_t n = receive(c, buffer, BROOD__READ_BUFFER_SIZE);
     if (n <= 0)
         return n;
     memset(buffer + n, 0, BROOD__READ_BUFFER_SLACK);
@@ -271,7 +357,7 @@ static ssize_t read_on(brood_channel *c, size_t need) {
         brood__channel_close(c, (int)room);
         return -EAGAIN;
     }
-    ssize_t n = brood__receive(c->watch.fd, c->in.bytes + c->in.len, (size_t)room);
+    ssize_t n = receive(c, c->in.bytes + c->in.len, (size_t)room);
     if (n > 0) {
         brood__frames_read(&c->in, (size_t)n);
         tell_kept(c);
@@ -303,7 +389,7 @@ static bool read_some(brood_channel *c) {
 /* --- writing --- */
 
 static void after_sending(brood_channel *c) {
-    finish_sends(c, 0);
+    finish_sent(c);
     if (c->sent == c->out.len) {
         c->sent_before += c->sent;
         c->out.len = c->sent = 0;
@@ -324,9 +410,44 @@ static void after_sending(brood_channel *c) {
     }
 }
 
+/* How much may be sent at once: up to the next envelope, or from it on, if it may go now: that is *ret_envelope then. */
+static size_t sendable(const brood_channel *c, brood__parcel **ret_envelope) {
+    uint64_t from = c->sent_before + c->sent;
+    brood__parcel *next = first_parcel(&c->envelopes);
+    *ret_envelope = NULL;
+    if (next && next->begin == from) {
+        if (next->type && !brood__list_empty(&c->unanswered))
+            return 0; /* one at a time */
+        *ret_envelope = next;
+        next = next->node.next == &c->envelopes ? NULL : BROOD__OUTER(next->node.next, brood__parcel, node);
+    }
+    return next ? (size_t)(next->begin - from) : queued(c);
+}
+
+static ssize_t send_envelope(brood_channel *c, brood__parcel *envelope, size_t len) {
+    const char *bytes = c->out.bytes + c->sent;
+    ssize_t n = brood__send_fds(c->watch.fd, bytes, len, envelope->fds, envelope->count);
+    if (n == -ETOOMANYREFS && brood__list_empty(&c->unanswered))
+        n = brood__send(c->watch.fd, bytes, len); /* without them: the other end says that it has none, and goes on */
+    if (n > 0) {
+        brood__parcel_close_fds(envelope);
+        brood__list_remove(&envelope->node);
+        brood__list_append(&c->unanswered, &envelope->node);
+    }
+    return n;
+}
+
 static void send_some(brood_channel *c) {
     while (is_open(c) && queued(c) > 0) {
-        ssize_t n = brood__send(c->watch.fd, c->out.bytes + c->sent, queued(c));
+        brood__parcel *envelope;
+        size_t len = sendable(c, &envelope);
+        if (c->ended && (envelope || len == 0)) /* which nobody would answer */
+            drop_queue(c, -EPIPE);
+        if (queued(c) == 0 || len == 0)
+            break;
+        ssize_t n = envelope ? send_envelope(c, envelope, len) : brood__send(c->watch.fd, c->out.bytes + c->sent, len);
+        if (n == -ETOOMANYREFS) /* until the other end has taken those before */
+            break;
         c->blocked = n == -EAGAIN;
         if (c->blocked)
             break;
@@ -341,11 +462,11 @@ static void send_some(brood_channel *c) {
 
 static void tell_sent(brood_channel *c) {
     while (!brood__list_empty(&c->finished)) {
-        send_record *s = BROOD__OUTER(c->finished.next, send_record, node);
-        brood__list_remove(&s->node);
-        if (!c->silent)
-            s->on_sent(c, s->error, s->data);
-        brood__free(s);
+        brood__parcel *parcel = first_parcel(&c->finished);
+        brood__list_remove(&parcel->node);
+        if (parcel->on_sent && !c->silent)
+            parcel->on_sent(c, parcel->error, parcel->data);
+        brood__parcel_free(parcel);
     }
 }
 
@@ -463,7 +584,7 @@ int brood__channel_may_send(const brood_channel *c, const brood_body *given, siz
     if (!given || size > sizeof body)
         return -EINVAL;
     memcpy(&body, given, size);
-    if ((body.json != NULL) + (body.write != NULL) + (body.value != NULL) != 1)
+    if ((body.json != NULL) + (body.write != NULL) + (body.value != NULL) != 1 || (body.fd_count > 0 && !body.fds))
         return -EINVAL;
     if (c->writing)
         return -EDEADLK;
@@ -475,36 +596,58 @@ int brood__channel_may_send(const brood_channel *c, const brood_body *given, siz
     return 0;
 }
 
-int brood__channel_sent(brood_channel *c) {
+/* A frame was added. */
+static int added(brood_channel *c) {
     if (!c->blocked && c->state == BROOD__CHANNEL_OPEN)
         brood__channel_run_soon(c);
     c->above = c->above || queued(c) > c->high_water;
     return queued(c) > c->high_water;
 }
 
+static int write_frame(brood_channel *c, const brood__parcel *parcel, const brood_body *body, uint64_t id,
+                       void (*write)(brood_writer *writer, const brood_body *body)) {
+    bool envelope = parcel && parcel->count > 0;
+    c->writing = true;
+    brood__frame_begin(&c->out);
+    if (envelope)
+        brood__envelope_begin(&c->out, parcel);
+    if (id > 0)
+        brood__writer_append_id(&c->out, id);
+    write(&c->out, body);
+    if (envelope)
+        brood__envelope_end(&c->out, parcel);
+    c->writing = false;
+    return brood__frame_end(&c->out);
+}
+
+int brood__channel_queue(brood_channel *c, const brood_body *body, uint64_t id,
+                         void (*write)(brood_writer *writer, const brood_body *body), brood_on_sent on_sent,
+                         void *data) {
+    brood__parcel *parcel = NULL;
+    int r = body->fd_count > 0 || on_sent ? brood__parcel_new(body->fds, body->fd_count, !c->to_brood, &parcel) : 0;
+    if (r < 0)
+        return r;
+    uint64_t begin = c->sent_before + c->out.len;
+    r = write_frame(c, parcel, body, id, write);
+    if (r < 0) {
+        brood__parcel_free(parcel);
+        return r;
+    }
+    if (parcel) {
+        parcel->begin = begin;
+        parcel->end = c->sent_before + c->out.len;
+        parcel->on_sent = on_sent;
+        parcel->data = data;
+        brood__list_append(parcel->count > 0 ? &c->envelopes : &c->sends, &parcel->node);
+    }
+    return added(c);
+}
+
 int brood_channel_send_sized(brood_channel *c, const brood_body *given, size_t size, brood_on_sent on_sent,
                              void *data) {
     brood_body body;
-    send_record *record = NULL;
     int r = brood__channel_may_send(c, given, size, &body);
-    if (r < 0)
-        return r;
-    if (on_sent && !(record = brood__alloc(sizeof *record)))
-        return -ENOMEM;
-    c->writing = true;
-    brood__frame_begin(&c->out);
-    brood__body_write(&c->out, &body);
-    r = brood__frame_end(&c->out);
-    c->writing = false;
-    if (r < 0) {
-        brood__free(record);
-        return r;
-    }
-    if (record) {
-        *record = (send_record){.end = c->sent_before + c->out.len, .on_sent = on_sent, .data = data};
-        brood__list_append(&c->sends, &record->node);
-    }
-    return brood__channel_sent(c);
+    return r < 0 ? r : brood__channel_queue(c, &body, 0, brood__body_write, on_sent, data);
 }
 
 int brood_channel_send_json(brood_channel *c, const char *json, size_t len) {

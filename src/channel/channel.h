@@ -6,6 +6,7 @@
 #define BROOD_CHANNEL_CHANNEL_INTERNAL_H
 
 #include "channel/frame.h"
+#include "channel/handle.h"
 #include "channel/request.h"
 #include "loop/watch.h"
 
@@ -55,6 +56,8 @@ struct brood_channel {
     unsigned pins; /* callbacks that still need the memory */
 
     brood__frames in;
+    uint64_t received; /* bytes */
+    brood__arrivals arrivals;
     brood__document document;
     size_t max_values;
     brood_on_message on_message;
@@ -66,8 +69,11 @@ struct brood_channel {
     size_t sent;
     uint64_t sent_before; /* bytes that have left and were forgotten: offsets in `sends` count on */
     size_t high_water, max_queued;
-    brood__list sends;    /* whose on_sent is to come, in order */
-    brood__list finished; /* and comes next */
+    bool to_brood;          /* the other end is brood's, for certain */
+    brood__list sends;      /* parcels without descriptors that wait to leave, in order */
+    brood__list envelopes;  /* those with */
+    brood__list unanswered; /* which have left */
+    brood__list finished;   /* whose on_sent comes next */
     brood__requests requests;
     brood__post later;
 };
@@ -96,8 +102,13 @@ void brood__channel_unpin(brood_channel *channel);
 void brood__channel_run_soon(brood_channel *channel);
 /* The body, in our size; or why it cannot be sent. */
 int brood__channel_may_send(const brood_channel *channel, const brood_body *body, size_t size, brood_body *ret_body);
-/* A frame was added. Returns what brood_channel_send does. */
-int brood__channel_sent(brood_channel *channel);
+/*
+ * Put a message into the queue: what `write` makes of the body; its descriptors go with it. `id`: appended to it, which
+ * is an object then; 0: none. Returns what brood_channel_send does.
+ */
+int brood__channel_queue(brood_channel *channel, const brood_body *body, uint64_t id,
+                         void (*write)(brood_writer *writer, const brood_body *body), brood_on_sent on_sent,
+                         void *data);
 /* The one content of a body where a value is due. */
 void brood__body_write(brood_writer *writer, const brood_body *body);
 
@@ -118,13 +129,9 @@ void brood__channel_done(brood_channel *channel);
  * errno: there is none. The variables stay.
  */
 int brood__channel_find_parent(brood_serialization *ret_serialization, brood_failure *ret_failure);
+/* Whether that socket's other end is brood's: the environment says so, and names the process that made the socket. */
+bool brood__channel_parent_is_brood(int fd);
 void brood__channel_forget_parent(void);
-
-/*
- * Whether a message is one between the two ends, which nobody is told. What has to be answered is: a handle, which does
- * not arrive, is refused, or a Node process would wait for ever, and hold back all that it sends.
- */
-bool brood__channel_is_internal(brood_value message, brood_writer *answer);
 
 /* The defaults. */
 #define BROOD__MAX_MESSAGE (64 * 1024 * 1024)
@@ -137,5 +144,6 @@ int brood__channel_options_copy(const brood_channel_options *options, size_t siz
 /* The variables by which a child learns of its channel. */
 #define BROOD__CHANNEL_FD "NODE_CHANNEL_FD"
 #define BROOD__CHANNEL_MODE "NODE_CHANNEL_SERIALIZATION_MODE"
+#define BROOD__CHANNEL_PARENT "BROOD_CHANNEL_PARENT" /* the process that made it, if that is brood's */
 
 #endif

@@ -61,6 +61,10 @@ int brood__frame_next(brood__frames *f, char *bytes, size_t len, size_t *at, bro
                        : next_line(f, bytes, len, at, ret_frame, ret_need);
 }
 
+size_t brood__frame_size(const brood__frames *f, const brood__frame *frame) {
+    return frame->len + (f->advanced ? HEAD : 1);
+}
+
 int brood__frame_read(const brood__frames *f, const brood__frame *frame, brood__document *document) {
     size_t at;
     int r = f->advanced ? brood__v8_read(document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at)
@@ -127,23 +131,13 @@ void brood__frames_done(brood__frames *f) {
 
 /* --- what is sent --- */
 
-static int write_head(brood_writer *w) {
+void brood__frame_begin(brood_writer *w) {
     w->error = 0;
     w->frame = w->len;
     if (w->advanced)
         brood__writer_add(w, "\0\0\0\0", HEAD);
-    return w->error;
-}
-
-void brood__frame_begin(brood_writer *w) {
-    int error = write_head(w);
+    int error = w->error;
     brood__writer_begin(w);
-    brood__writer_fail(w, error);
-}
-
-void brood__frame_begin_request(brood_writer *w, uint64_t id) {
-    int error = write_head(w);
-    brood__writer_begin_request(w, id);
     brood__writer_fail(w, error);
 }
 

@@ -30,6 +30,9 @@ typedef struct brood__frame {
 int brood__frame_next(brood__frames *frames, char *bytes, size_t len, size_t *at, brood__frame *ret_frame,
                       size_t *ret_need);
 
+/* Its bytes with what is before and behind its payload. */
+size_t brood__frame_size(const brood__frames *frames, const brood__frame *frame);
+
 /* Read its value into an empty document: 0, -EBADMSG, -EMSGSIZE (too deep, or too many values), or -ENOMEM. */
 int brood__frame_read(const brood__frames *frames, const brood__frame *frame, brood__document *document);
 
@@ -45,7 +48,6 @@ void brood__frames_done(brood__frames *frames);
 
 /* Around one value: what a frame has before and behind it. */
 void brood__frame_begin(brood_writer *writer);
-void brood__frame_begin_request(brood_writer *writer, uint64_t id);
 int brood__frame_end(brood_writer *writer);
 
 #endif

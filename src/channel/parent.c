@@ -63,7 +63,16 @@ int brood__channel_find_parent(brood_serialization *ret_serialization, brood_fai
     return r < 0 ? r : fd;
 }
 
+bool brood__channel_parent_is_brood(int fd) {
+    const char *parent = getenv(BROOD__CHANNEL_PARENT);
+    struct ucred maker;
+    socklen_t len = sizeof maker;
+    return parent && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &maker, &len) == 0 && maker.pid > 0 &&
+           maker.pid == atoi(parent);
+}
+
 void brood__channel_forget_parent(void) {
+    unsetenv(BROOD__CHANNEL_PARENT);
     unsetenv(BROOD__CHANNEL_FD);
     unsetenv(BROOD__CHANNEL_MODE);
 }
@@ -92,8 +101,12 @@ static int open_on(brood__loop *loop, const brood_channel_options *o, brood_chan
         return brood__fail(why, r, BROOD_STEP_LOOP, NULL, NULL);
     }
     brood__channel_init(c, loop, o, serialization, NULL, NULL);
-    r = brood__channel_attach(c, fd);
+    c->to_brood = brood__channel_parent_is_brood(fd);
+    r = c->to_brood ? brood__say(&c->out, BROOD__HELLO, (brood_value){0}) : 0;
+    if (r == 0)
+        r = brood__channel_attach(c, fd);
     if (r < 0) {
+        brood__channel_done(c);
         brood__free(c);
         brood__loop_rest(loop);
         return brood__fail(why, r, BROOD_STEP_LOOP, NULL, NULL);

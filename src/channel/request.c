@@ -141,6 +141,13 @@ static void write_parsed(brood_writer *w, const brood_body *body) {
     brood_value_done(&value);
 }
 
+/* The other end has not the descriptors: it knows of no request. */
+static void sent(brood_channel *c, int error, void *data) {
+    waiting *w = find(&c->requests, (uintptr_t)data);
+    if (w && error == -EREMOTEIO)
+        settle(c, w, -EREMOTEIO);
+}
+
 static void write_request(brood_writer *w, const brood_body *body) {
     if (body->json)
         write_parsed(w, body);
@@ -163,11 +170,8 @@ int brood_channel_request_sized(brood_channel *c, const brood_body *given, size_
     *w = (waiting){.id = r->last + 1, .deadline_us = BROOD__NEVER, .on_reply = on_reply, .data = data};
     if (timeout_ms > 0 && timeout_ms < BROOD_FOREVER)
         w->deadline_us = brood__after_ms(brood__now_us(), timeout_ms);
-    c->writing = true;
-    brood__frame_begin_request(&c->out, w->id);
-    write_request(&c->out, &body);
-    result = brood__frame_end(&c->out);
-    c->writing = false;
+    result =
+        brood__channel_queue(c, &body, w->id, write_request, body.fd_count > 0 ? sent : NULL, (void *)(uintptr_t)w->id);
     if (result < 0) {
         brood__free(w);
         return result;
@@ -177,7 +181,7 @@ int brood_channel_request_sized(brood_channel *c, const brood_body *given, size_
     if (ret_ticket)
         *ret_ticket = w->id;
     wake_at(c, w->deadline_us);
-    return brood__channel_sent(c);
+    return result;
 }
 
 int brood_channel_cancel(brood_channel *c, uint64_t ticket) {
@@ -197,12 +201,13 @@ static const char *error_text(brood_value error) {
     return "an error that is not told in words";
 }
 
-bool brood__requests_answer(brood_channel *c, brood_value message) {
+bool brood__requests_answer(brood_channel *c, const brood_message *message) {
     uint64_t id;
-    if (brood__list_empty(&c->requests.waiting) || brood_value_uint64(brood_value_get(message, "id"), &id) < 0)
+    if (brood__list_empty(&c->requests.waiting) || brood_value_uint64(brood_value_get(message->value, "id"), &id) < 0)
         return false;
-    brood_reply reply = {.result = brood_value_get(message, "result")};
-    brood_value error = brood_value_get(message, "error");
+    brood_reply reply = {
+        .result = brood_value_get(message->value, "result"), .fds = message->fds, .fd_count = message->fd_count};
+    brood_value error = brood_value_get(message->value, "error");
     if (brood_value_type(reply.result) == BROOD_MISSING && brood_value_type(error) == BROOD_MISSING)
         return false;
     waiting *w = find(&c->requests, id);
@@ -222,7 +227,8 @@ void brood__requests_tell(brood_channel *c) {
     while (!brood__list_empty(&c->requests.answered)) {
         waiting *w = BROOD__OUTER(c->requests.answered.next, waiting, node);
         brood__list_remove(&w->node);
-        tell(c, w, &(brood_reply){.status = w->status});
+        const char *error = w->status == -EREMOTEIO ? "it could not take the descriptors" : NULL;
+        tell(c, w, &(brood_reply){.status = w->status, .error = error});
     }
 }
 
@@ -280,9 +286,14 @@ static int end_request(brood_request *request, answer *a) {
     a->id = request->id;
     if (request->channel) {
         brood_body body = {.write = write_answer, .data = a};
+        if (a->result) {
+            body.fds = a->result->fds;
+            body.fd_count = a->result->fd_count;
+        }
         r = brood_channel_send(request->channel, &body, NULL, NULL);
         if (r < 0 && r != -EPIPE && !a->error) {
             a->error = "the result cannot be sent";
+            body.fd_count = 0;
             brood_channel_send(request->channel, &body, NULL, NULL);
         }
         brood__list_remove(&request->node);

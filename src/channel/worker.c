@@ -76,7 +76,14 @@ static int do_frame(worker *w, const brood__frame *frame) {
     if (r < 0)
         return r;
     brood_value task = {&w->document, 0};
-    return brood__channel_is_internal(task, &w->out) ? send_out(w) : answer(w, task);
+    brood__internal internal = brood__internal_of(task);
+    if (internal == BROOD__NOT_INTERNAL)
+        return answer(w, task);
+    if (internal != BROOD__ENVELOPE)
+        return 0;
+    r = brood__say(&w->out, BROOD__NACK,
+                   (brood_value){0}); /* or Node waits for ever, and holds back all that it sends */
+    return r < 0 ? r : send_out(w);
 }
 
 /* 1: go on; 0: the parent has disconnected. */

@@ -387,8 +387,8 @@ static bool overridden(const char *variable, const char *const *list) {
  * it, would hand its variables on to children that have nothing at that number.
  */
 typedef struct channel_variables {
-    const char *set[3], *dropped[3]; /* NULL-terminated */
-    char fd[sizeof BROOD__CHANNEL_FD + 16];
+    const char *set[4], *dropped[4]; /* NULL-terminated */
+    char fd[sizeof BROOD__CHANNEL_FD + 16], parent[sizeof BROOD__CHANNEL_PARENT + 16];
 } channel_variables;
 
 static void channel_variables_init(channel_variables *v, const brood__compiled *c, const brood_options *o) {
@@ -398,10 +398,13 @@ static void channel_variables_init(channel_variables *v, const brood__compiled *
         snprintf(v->fd, sizeof v->fd, "%s=%d", BROOD__CHANNEL_FD, c->channel_slot);
         v->set[0] = v->fd;
         v->set[1] = o->serialization == BROOD_ADVANCED ? BROOD__CHANNEL_MODE "=advanced" : BROOD__CHANNEL_MODE "=json";
+        snprintf(v->parent, sizeof v->parent, "%s=%d", BROOD__CHANNEL_PARENT, (int)getpid());
+        v->set[2] = v->parent;
     }
-    if (host && (c->channel_slot || !brood__plan_find(&c->plan, atoi(host)))) {
+    if (c->channel_slot || (host && !brood__plan_find(&c->plan, atoi(host)))) {
         v->dropped[0] = BROOD__CHANNEL_FD;
         v->dropped[1] = BROOD__CHANNEL_MODE;
+        v->dropped[2] = BROOD__CHANNEL_PARENT;
     }
 }
 
@@ -425,7 +428,7 @@ static size_t merge_environment(const char **merged, char **host, const char *co
 /* One block for all the texts: a start off the loop copies some thirty of them each time. */
 static int make_environment(brood__plan *plan, char **host, const char *const *env, const channel_variables *v,
                             brood_failure *why) {
-    size_t most = list_length((const char *const *)host) + list_length(env) + 2, bytes = 0;
+    size_t most = list_length((const char *const *)host) + list_length(env) + list_length(v->set), bytes = 0;
     const char **entries = brood__arena_array(&plan->memory, most + 1, sizeof *entries);
     if (!entries)
         return no_memory(why);

@@ -86,19 +86,19 @@ void brood__writer_begin(brood_writer *w) {
     w->error_at = 0;
     w->start = w->len;
     w->depth = w->objects = w->name_count = 0;
-    w->complete = w->appends = false;
+    w->complete = false;
+    w->appends = 0;
     if (w->advanced)
         brood__writer_add(w, "\xff\x0f", 2);
 }
 
-void brood__writer_begin_request(brood_writer *w, uint64_t id) {
-    brood__writer_begin(w);
-    w->appends = true;
+void brood__writer_append_id(brood_writer *w, uint64_t id) {
+    w->appends = (uint8_t)(w->depth + 1);
     w->id = id;
 }
 
 int brood__writer_finish(brood_writer *w) {
-    if (!w->complete || w->depth > 0 || w->appends)
+    if (!w->complete || w->depth > 0 || w->appends > 0)
         brood__writer_fail(w, -EINVAL);
     if (w->max_len && w->len - w->start > w->max_len)
         brood__writer_fail(w, -EMSGSIZE);
@@ -244,7 +244,7 @@ void brood__writer_name(brood_writer *w, const char *name, size_t len) {
     brood__level *level = top(w);
     if (w->error)
         return;
-    if (w->appends && w->depth == 1 && len == 2 && memcmp(name, "id", 2) == 0) {
+    if (w->appends > 0 && w->depth == w->appends && len == 2 && memcmp(name, "id", 2) == 0) {
         w->error = -EEXIST;
         return;
     }
@@ -324,8 +324,8 @@ void brood_writer_end(brood_writer *w) {
         w->error = -EINVAL;
         return;
     }
-    if (w->appends && w->depth == 1 && level->type == BROOD_OBJECT) {
-        w->appends = false;
+    if (w->appends > 0 && w->depth == w->appends && level->type == BROOD_OBJECT) {
+        w->appends = 0;
         brood_writer_key(w, "id");
         brood_writer_double(w, (double)w->id);
         level = top(w);

@@ -23,10 +23,10 @@ typedef struct brood__level {
 struct brood_writer {
     char *bytes;
     size_t len, capacity;
-    size_t max_len; /* of one value */
-    bool advanced;  /* structured clone, else JSON */
-    bool complete;  /* the value has been written, but for its end */
-    bool appends;   /* the value is an object, and gets this `id` at its end */
+    size_t max_len;  /* of one value */
+    bool advanced;   /* structured clone, else JSON */
+    bool complete;   /* the value has been written, but for its end */
+    uint8_t appends; /* the object at this depth gets an `id` at its end; 0: none */
     uint64_t id;
     int error;
     size_t error_at;  /* -EILSEQ: the offset in the text that was given */
@@ -49,8 +49,8 @@ bool brood__writer_is_due(const brood_writer *writer);
 
 /* Begin a value behind what is in the buffer. */
 void brood__writer_begin(brood_writer *writer);
-/* The same, of an object that has no member `id` and gets one. */
-void brood__writer_begin_request(brood_writer *writer, uint64_t id);
+/* What comes next is an object that has no member `id`, and gets this one. */
+void brood__writer_append_id(brood_writer *writer, uint64_t id);
 /* The name of a member. */
 void brood__writer_name(brood_writer *writer, const char *text, size_t len);
 /* It is at its end: 0, or the first error, -EINVAL if something is missing. On error the buffer is as before it. */

@@ -5,5 +5,5 @@ set -euo pipefail
 for node in "${nodes[@]}"; do
     "$node" --version
     "$node" "$SRC/tests/node/roundtrip.js" "$PEER"
-    "$node" "$SRC/tests/node/refused.js" "$PEER"
+    "$node" "$SRC/tests/node/given.js" "$PEER"
 done

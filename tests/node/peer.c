@@ -1,28 +1,37 @@
 /*
  * brood-peer: the child that speaks, for tests. Its arguments are a small script about its channel to its parent:
  *
- *     echo          send every message back; what the others say happens first
+ *     echo          send every message back, with its descriptors; what the others say happens first
+ *     use           write "used I of N" into each descriptor of a message, or into the first connection to one that
+ *                   listens, and send N back
+ *     answer        answer each request with "back" and its own descriptors
+ *     give N        send "given" with the reading ends of N pipes, in which is "pipe I"
+ *     full          have no descriptor left
  *     send JSON     send this
  *     send-many N   send the numbers from 0 on
  *     raw HEX       write these bytes to the channel, past brood
+ *     raw-fd HEX    the same, with a descriptor
  *     disconnect    disconnect, once what was said is sent
  *     serve         take requests; answer each three in reverse order: {text} by that text, others by an error
  *     deaf          never listen
  *     slow          pause, and read on when a byte comes on stdin
  *     env           print what is left of the channel's variables, and what a child of this process gets to see
  *     die           raise SIGKILL
- *     words         print "disconnect ERROR" when it comes
+ *     words         print "disconnect ERROR" when it comes, and "sent ERROR" of what was given
  */
 #include <brood.h>
 #include <uv.h>
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-static bool echoes, says;
+static bool echoes, says, uses, answers;
 
 static void fail(const char *what, int error) {
     fprintf(stderr, "brood-peer: %s: %s\n", what, strerror(-error));
@@ -51,15 +60,72 @@ static void serve(brood_channel *channel, const brood_message *message) {
     taken_count = 0;
 }
 
+static void use(int fd, size_t index, size_t count) {
+    int listens = 0;
+    socklen_t len = sizeof listens;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens) {
+        poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 10000);
+        int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+        dprintf(connection, "used %zu of %zu", index, count);
+        close(connection);
+    } else {
+        dprintf(fd, "used %zu of %zu", index, count);
+    }
+}
+
+static void use_all(brood_channel *channel, const brood_message *message) {
+    char text[32];
+    for (size_t i = 0; i < message->fd_count; i++)
+        use(message->fds[i], i, message->fd_count);
+    snprintf(text, sizeof text, "%zu", message->fd_count);
+    if (brood_channel_send_json(channel, text, BROOD_NUL) < 0)
+        fail("use", -1);
+}
+
 static void got(brood_channel *channel, const brood_message *message, void *data) {
     (void)data;
     if (serves) {
         serve(channel, message);
         return;
     }
-    int r = echoes ? brood_channel_send(channel, &(brood_body){.value = &message->value}, NULL, NULL) : 0;
+    brood_request *request;
+    if (answers && brood_request_take(channel, message, &request) == 0) {
+        brood_request_reply(request, &(brood_body){.json = "\"back\"",
+                                                   .json_len = BROOD_NUL,
+                                                   .fds = message->fds,
+                                                   .fd_count = message->fd_count});
+        return;
+    }
+    if (uses)
+        use_all(channel, message);
+    brood_body body = {.value = &message->value, .fds = message->fds, .fd_count = message->fd_count};
+    int r = echoes ? brood_channel_send(channel, &body, NULL, NULL) : 0;
     if (r < 0)
         fail("echo", r);
+}
+
+static void sent(brood_channel *channel, int error, void *data) {
+    (void)channel, (void)data;
+    if (says) {
+        printf("sent %d\n", error);
+        fflush(stdout);
+    }
+}
+
+static int give(brood_channel *channel, int count) {
+    int pipes[300][2], ends[300];
+    for (int i = 0; i < count; i++) {
+        if (pipe2(pipes[i], O_CLOEXEC) < 0)
+            fail("pipe2", -1);
+        dprintf(pipes[i][1], "pipe %d", i);
+        close(pipes[i][1]);
+        ends[i] = pipes[i][0];
+    }
+    brood_body body = {.json = "\"given\"", .json_len = BROOD_NUL, .fds = ends, .fd_count = (size_t)count};
+    int r = brood_channel_send(channel, &body, sent, NULL);
+    for (int i = 0; i < count; i++)
+        close(ends[i]);
+    return r;
 }
 
 static void gone(brood_channel *channel, int error, void *data) {
@@ -81,13 +147,23 @@ static void send_many(brood_channel *channel, int count) {
 }
 
 /* In one write: the other end may close at the first of them. */
-static void write_raw(const char *hex) {
+static void write_raw(const char *hex, bool with_fd) {
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(sizeof(int))]; /* descriptor 0 goes */
+    } control = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
     unsigned char bytes[4096];
     unsigned byte;
     size_t len = 0;
     for (; len < sizeof bytes && sscanf(hex, "%2x", &byte) == 1; hex += 2)
         bytes[len++] = (unsigned char)byte;
-    if (write(3, bytes, len) != (ssize_t)len)
+    struct iovec part = {.iov_base = bytes, .iov_len = len};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (with_fd) {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof control;
+    }
+    if (sendmsg(3, &message, 0) != (ssize_t)len)
         _exit(98);
 }
 
@@ -113,8 +189,10 @@ int main(int argc, char **argv) {
         echoes = echoes || strcmp(argv[i], "echo") == 0;
         serves = serves || strcmp(argv[i], "serve") == 0;
         says = says || strcmp(argv[i], "words") == 0;
-        if (strcmp(argv[i], "raw") == 0 && i + 1 < argc)
-            write_raw(argv[i + 1]);
+        uses = uses || strcmp(argv[i], "use") == 0;
+        answers = answers || strcmp(argv[i], "answer") == 0;
+        if (strncmp(argv[i], "raw", 3) == 0 && i + 1 < argc)
+            write_raw(argv[i + 1], strcmp(argv[i], "raw-fd") == 0);
     }
     brood_channel_options options = {
         .on_message = deaf ? NULL : got, .on_disconnect = deaf ? NULL : gone, .max_message = 256 << 20};
@@ -135,6 +213,11 @@ int main(int argc, char **argv) {
             r = brood_channel_send_json(channel, argv[++i], BROOD_NUL);
         else if (strcmp(argv[i], "send-many") == 0)
             send_many(channel, atoi(argv[++i]));
+        else if (strcmp(argv[i], "give") == 0)
+            r = give(channel, atoi(argv[++i]));
+        else if (strcmp(argv[i], "full") == 0)
+            while (open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0)
+                ;
         else if (strcmp(argv[i], "disconnect") == 0)
             brood_channel_disconnect(channel);
         else if (strcmp(argv[i], "env") == 0)
