@@ -55,7 +55,7 @@ static void reread(const brood_writer *first) {
     brood_writer second = {.advanced = true};
     size_t at;
     char *payload = copy(first->bytes, first->len);
-    MUST(brood__v8_read(&document, payload, first->len, 2 * BROOD__COPY_DEPTH, &at) == 0);
+    MUST(brood__v8_read(&document, payload, first->len, BROOD__MAX_DEPTH, &at) == 0);
     MUST(write_value(&second, brood_value_at((brood_value){&document, 0}, 0, NULL)) == 0);
     MUST(first->len == second.len && memcmp(first->bytes, second.bytes, first->len) == 0);
     free(payload);

@@ -248,6 +248,8 @@ TEST_TORTURE(handle_with_a_request_and_with_its_reply) {
 
 /* a request that did not arrive is not waited for */
 TEST(handle_with_a_request_that_finds_no_room) {
+    if (test_is_emulated())
+        SKIP("its limits of descriptors are not real");
     TALK(k, .args = BROOD_ARGS(PEER, "send", "0", "full", "answer"),
          .rlimits = &(brood_rlimit){.resource = RLIMIT_NOFILE, .soft = 64, .hard = 64}, .rlimit_count = 1);
     replied *all = NEW(replied);
@@ -374,6 +376,8 @@ TEST(handles_without_end_end_the_channel) {
 
 /* the child has no room for it: it says so, and everything else goes on */
 TEST(handle_that_finds_no_room) {
+    if (test_is_emulated())
+        SKIP("its limits of descriptors are not real");
     for (int stranger = 0; stranger < 2; stranger++) {
         TALK(k,
              .args = stranger ? STRANGER("send", "0", "full", "echo") : BROOD_ARGS(PEER, "send", "0", "full", "echo"),
@@ -394,6 +398,8 @@ TEST(handle_that_finds_no_room) {
 
 /* the same on this side: the child is told, and its message dropped */
 TEST(handle_for_which_this_process_has_no_room) {
+    if (test_is_emulated())
+        SKIP("its limits of descriptors are not real");
     talk *k = talk_new();
     struct rlimit limit, none;
     CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);

@@ -342,7 +342,7 @@ TEST(stream_write_from_the_drain_callback) {
     RUN_UNTIL(w->ends || brood_stream_queued(brood_child_stream(w->child, 0)) > 200000);
     RUN();
     CHECK_EQ(*left, 0);
-    CHECK_GT(w->drains, 5);
+    CHECK_GT(w->drains, 0); /* how often, the child decides */
     CHECK_STR(w->out.bytes, "6000000 0\n");
     brood_child_close(w->child);
 }

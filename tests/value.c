@@ -584,10 +584,51 @@ TEST(writer_has_a_ceiling_of_size) {
 }
 
 TEST(writer_has_a_ceiling_of_depth) {
-    brood_writer *w = writer_new(false);
-    for (int i = 0; i < 5000; i++)
-        brood_writer_array(w);
-    CHECK_EQ(brood_writer_status(w), -E2BIG);
+    for (int advanced = 0; advanced < 2; advanced++)
+        for (int depth = BROOD__MAX_DEPTH; depth <= BROOD__MAX_DEPTH + 1; depth++) {
+            brood_writer *w = writer_new(advanced);
+            for (int i = 0; i < depth; i++)
+                brood_writer_array(w);
+            for (int i = 0; i < depth; i++)
+                brood_writer_end(w);
+            CHECK_EQ(brood__writer_finish(w), depth > BROOD__MAX_DEPTH ? -E2BIG : 0);
+        }
+}
+
+/* what is put into others counts with them: no reader would take more */
+TEST(writer_counts_the_depth_of_what_it_copies) {
+    char text[2 * BROOD__MAX_DEPTH + 1] = "";
+    brood_value value;
+    memset(text, '[', BROOD__MAX_DEPTH);
+    memset(text + BROOD__MAX_DEPTH, ']', BROOD__MAX_DEPTH);
+    CHECK_EQ(brood_value_parse(text, BROOD_NUL, &value, NULL), 0);
+    for (int i = 0; i < 8; i++) {
+        bool advanced = i & 1, json = i & 2, inside = i & 4;
+        brood_writer *w = writer_new(advanced);
+        if (inside)
+            brood_writer_array(w);
+        if (json)
+            brood_writer_json(w, text, BROOD_NUL);
+        else
+            brood_writer_value(w, value);
+        if (inside)
+            brood_writer_end(w);
+        CHECK_EQ(brood__writer_finish(w), inside ? -E2BIG : 0);
+    }
+    brood_value_done(&value);
+}
+
+/* its stack repeats the beginning of the message */
+TEST(writer_cuts_no_character_of_an_error) {
+    for (int at = 395; at < 405; at++) {
+        char message[512];
+        memset(message, 'x', sizeof message - 1);
+        memcpy(message + at, "\xe2\x82\xac", 3);
+        message[sizeof message - 1] = 0;
+        brood_writer *w = writer_new(true);
+        brood_writer_error(w, "TypeError", message);
+        CHECK_EQ(brood__writer_finish(w), 0);
+    }
 }
 
 TEST_TORTURE(writer_when_memory_ends) {

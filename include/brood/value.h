@@ -160,6 +160,30 @@ BROOD_API int brood_value_parse(const char *text, size_t len, brood_value *ret_v
  */
 BROOD_API ssize_t brood_value_json(brood_value value, char *buffer, size_t size);
 
+/**
+ * Memory to build large bytes in that are sent: a memfd, which the other end maps (memfd_create(2)). To fill a new one
+ * costs as much as a copy would, so that it pays to use it again. Any thread.
+ */
+typedef struct brood_buffer brood_buffer;
+
+/**
+ * A buffer of that many bytes, all zero.
+ *
+ * ret_buffer   yours until brood_buffer_done
+ *
+ * Returns 0, -EINVAL (0 bytes), -EMSGSIZE (2 GiB and more), or -ENOMEM.
+ */
+BROOD_API int brood_buffer_new(size_t size, brood_buffer **ret_buffer);
+
+/** Its bytes, to be written to; at the beginning of a page. */
+BROOD_API void *brood_buffer_bytes(const brood_buffer *buffer);
+
+/** How many. */
+BROOD_API size_t brood_buffer_size(const brood_buffer *buffer);
+
+/** Give it back: at once, whoever has mapped it keeps it. NULL is harmless. */
+BROOD_API void brood_buffer_done(brood_buffer *buffer);
+
 /** Makes one value, in the format of the channel it is for. brood's, lent to a callback. */
 typedef struct brood_writer brood_writer;
 
@@ -185,7 +209,10 @@ BROOD_API void brood_writer_bool(brood_writer *writer, bool yes);        /**< tr
 BROOD_API void brood_writer_null(brood_writer *writer);                  /**< null */
 /** undefined. JSON: a member is left out, an element is null. */
 BROOD_API void brood_writer_undefined(brood_writer *writer);
-/** A Buffer; copied. JSON: `{"type":"Buffer","data":[...]}`, as Node has it. */
+/**
+ * A Buffer; copied. JSON: `{"type":"Buffer","data":[...]}`, as Node has it. From 1 MiB on and between two ends of brood's,
+ * on a BROOD_ADVANCED channel, the copy is in memory that the other end maps.
+ */
 BROOD_API void brood_writer_bytes(brood_writer *writer, const void *bytes, size_t len);
 /** A typed array or an ArrayBuffer; `len` in bytes; copied. */
 BROOD_API void brood_writer_view(brood_writer *writer, brood_view view, const void *bytes, size_t len);
@@ -201,6 +228,12 @@ BROOD_API void brood_writer_error(brood_writer *writer, const char *name, const 
 BROOD_API void brood_writer_value(brood_writer *writer, brood_value value);
 /** JSON text, checked; `len` or BROOD_NUL. -EILSEQ if it is none. */
 BROOD_API void brood_writer_json(brood_writer *writer, const char *text, size_t len);
+/**
+ * The first `len` bytes of a buffer, as a Buffer. Between two ends of brood's, on a BROOD_ADVANCED channel, they are not
+ * copied: the other end maps the same memory, and reads what is in it then: leave it alone until that end has said
+ * that it is done. Elsewhere, as brood_writer_bytes. The buffer may be given back at once.
+ */
+BROOD_API void brood_writer_buffer(brood_writer *writer, const brood_buffer *buffer, size_t len);
 /** The error that sticks, or 0. */
 BROOD_API int brood_writer_status(const brood_writer *writer);
 /** @} */

@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -102,6 +103,19 @@ int brood__open(const char *path, int flags) {
 int brood__eventfd(void) {
     TRY("eventfd", EMFILE);
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return fd < 0 ? -errno : brood__fd_lift(fd, 3);
+}
+
+int brood__memfd(size_t size) {
+    TRY("memfd_create", EMFILE);
+    if (!brood__has(BROOD__MEMFD))
+        return -ENOSYS;
+    int fd = memfd_create("brood", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd >= 0 && ftruncate(fd, (off_t)size) < 0) {
+        int r = -errno;
+        brood__close(fd);
+        return r;
+    }
     return fd < 0 ? -errno : brood__fd_lift(fd, 3);
 }
 

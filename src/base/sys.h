@@ -25,6 +25,8 @@ int brood__socket_pair(int ret_fds[2]);
 /* The descriptor, or a negative errno. */
 int brood__open(const char *path, int flags);
 int brood__eventfd(void);
+/* So long, and nobody's yet; it can be sealed. */
+int brood__memfd(size_t size);
 int brood__epoll(void);
 /* Move a descriptor to `at_least` or above; takes it: on error it is closed. */
 int brood__fd_lift(int fd, int at_least);

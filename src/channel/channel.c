@@ -27,6 +27,7 @@ void brood__channel_init(brood_channel *c, brood__loop *loop, const brood_channe
     c->owner = owner;
     c->owner_data = owner_data;
     c->in.advanced = c->out.advanced = serialization == BROOD_ADVANCED;
+    c->out.max_len = BROOD__MAX_PAYLOAD;
     c->in.max_len = o->max_message ? o->max_message : BROOD__MAX_MESSAGE;
     c->max_values = o->max_values ? o->max_values : BROOD__MAX_VALUES;
     c->high_water = o->high_water ? o->high_water : HIGH_WATER;
@@ -222,9 +223,16 @@ static void take_answer(brood_channel *c, int error) {
         finish_parcel(c, first_parcel(&c->unanswered), error);
 }
 
+void brood__channel_meets_brood(brood_channel *c) {
+    c->to_brood = true;
+    c->out.shares = c->out.advanced;
+    c->document.max_shared = c->out.advanced ? BROOD__MAX_SHARED : 0;
+}
+
 static int read_value(brood_channel *c, const brood__frame *frame) {
     c->document.max_nodes = c->max_values < UINT32_MAX ? (uint32_t)c->max_values : UINT32_MAX;
-    return brood__frame_read(&c->in, frame, &c->document);
+    int r = brood__frame_read(&c->in, frame, &c->document);
+    return r == 0 && brood__document_shared(&c->document) > c->in.max_len ? -EMSGSIZE : r;
 }
 
 static void tell_user(brood_channel *c, const brood_message *message) {
@@ -234,30 +242,12 @@ static void tell_user(brood_channel *c, const brood_message *message) {
         c->on_message(c, message, c->data);
 }
 
-static void tell_envelope(brood_channel *c, uint64_t begin, uint64_t end) {
-    size_t count;
-    brood_message message = {.value = brood__envelope_open((brood_value){&c->document, 0}, &count)};
-    brood__arrival *arrival = brood__arrivals_take(&c->arrivals, begin, end, count);
-    say(c, arrival ? BROOD__ACK : BROOD__NACK, (brood_value){0});
-    if (arrival && is_live(c) && brood__internal_of(message.value) == BROOD__NOT_INTERNAL) {
-        message.fds = arrival->fds;
-        message.fd_count = arrival->count;
-        tell_user(c, &message);
-    }
-    brood__arrival_done(arrival);
-}
-
-static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
-    brood_message message = {.value = {&c->document, 0}};
-    brood_value key;
-    if (c->owner && c->owner->on_activity)
-        c->owner->on_activity(c);
-    switch (brood__internal_of(message.value)) {
-    case BROOD__NOT_INTERNAL:
-        tell_user(c, &message);
-        break;
+/* Between the two ends; `arrival`: an envelope's, NULL if it came without. */
+static void do_internal(brood_channel *c, brood__internal what, brood_value value, const brood__arrival *arrival) {
+    brood_value none = {0};
+    switch (what) {
     case BROOD__ENVELOPE:
-        tell_envelope(c, begin, end);
+        say(c, arrival ? BROOD__ACK : BROOD__NACK, none);
         break;
     case BROOD__ACK:
         take_answer(c, 0);
@@ -266,16 +256,43 @@ static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
         take_answer(c, -EREMOTEIO);
         break;
     case BROOD__HELLO:
-        c->to_brood = true;
+        brood__channel_meets_brood(c);
         break;
     case BROOD__NOTIFY_CLOSE:
+        say(c, BROOD__ALL_CLOSED, brood_value_get(value, "key"));
+        break;
     case BROOD__GET_COUNT:
-        key = brood_value_get(message.value, "key");
-        say(c, brood__internal_of(message.value) == BROOD__GET_COUNT ? BROOD__COUNT : BROOD__ALL_CLOSED, key);
+        say(c, BROOD__COUNT, brood_value_get(value, "key"));
         break;
     default:
         break;
     }
+}
+
+static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
+    brood_message message = {.value = {&c->document, 0}};
+    brood__internal internal = brood__internal_of(message.value);
+    brood_value content = message.value;
+    brood__arrival *arrival;
+    size_t count = 0;
+    if (internal == BROOD__ENVELOPE)
+        content = brood__envelope_open(content, &count);
+    int r = brood__arrivals_for(&c->arrivals, begin, end, count, &c->document, &arrival);
+    if (r < 0) {
+        brood__channel_close(c, r);
+        return;
+    }
+    if (c->owner && c->owner->on_activity)
+        c->owner->on_activity(c);
+    if (internal != BROOD__NOT_INTERNAL)
+        do_internal(c, internal, message.value, arrival);
+    if (arrival) {
+        message = (brood_message){.value = content, .fds = arrival->fds, .fd_count = arrival->count};
+        internal = brood__internal_of(content);
+    }
+    if (internal == BROOD__NOT_INTERNAL && is_live(c))
+        tell_user(c, &message);
+    brood__arrival_done(arrival);
     brood__arrivals_drop(&c->arrivals, end);
 }
 
@@ -429,11 +446,15 @@ static ssize_t send_envelope(brood_channel *c, brood__parcel *envelope, size_t l
     ssize_t n = brood__send_fds(c->watch.fd, bytes, len, envelope->fds, envelope->count);
     if (n == -ETOOMANYREFS && brood__list_empty(&c->unanswered))
         n = brood__send(c->watch.fd, bytes, len); /* without them: the other end says that it has none, and goes on */
-    if (n > 0) {
-        brood__parcel_close_fds(envelope);
-        brood__list_remove(&envelope->node);
+    if (n <= 0)
+        return n;
+    finish_sent(c);
+    brood__parcel_close_fds(envelope);
+    brood__list_remove(&envelope->node);
+    if (envelope->asks)
         brood__list_append(&c->unanswered, &envelope->node);
-    }
+    else
+        brood__list_append(c->sends.next, &envelope->node); /* before those behind it */
     return n;
 }
 
@@ -606,7 +627,7 @@ static int added(brood_channel *c) {
 
 static int write_frame(brood_channel *c, const brood__parcel *parcel, const brood_body *body, uint64_t id,
                        void (*write)(brood_writer *writer, const brood_body *body)) {
-    bool envelope = parcel && parcel->count > 0;
+    bool envelope = parcel && parcel->asks;
     c->writing = true;
     brood__frame_begin(&c->out);
     if (envelope)
@@ -629,7 +650,11 @@ int brood__channel_queue(brood_channel *c, const brood_body *body, uint64_t id,
         return r;
     uint64_t begin = c->sent_before + c->out.len;
     r = write_frame(c, parcel, body, id, write);
+    if (r == 0 && c->out.shared_count > 0)
+        r = brood__parcel_share(&parcel, &c->out);
     if (r < 0) {
+        brood__writer_unshare(&c->out);
+        c->out.len = (size_t)(begin - c->sent_before);
         brood__parcel_free(parcel);
         return r;
     }

@@ -82,6 +82,9 @@ struct brood_channel {
 void brood__channel_init(brood_channel *channel, brood__loop *loop, const brood_channel_options *options,
                          brood_serialization serialization, const brood__channel_owner *owner, void *owner_data);
 
+/* The other end is brood's, for certain: what Node has not may be sent. */
+void brood__channel_meets_brood(brood_channel *channel);
+
 /* Give it its socket, non-blocking. Takes `fd` on success. The loop must be active until it has told its end. */
 int brood__channel_attach(brood_channel *channel, int fd);
 
@@ -136,6 +139,7 @@ void brood__channel_forget_parent(void);
 /* The defaults. */
 #define BROOD__MAX_MESSAGE (64 * 1024 * 1024)
 #define BROOD__MAX_VALUES (16 * 1024 * 1024)
+#define BROOD__MAX_PAYLOAD INT32_MAX /* whatever is asked for: Node 20 misreads a longer one */
 
 /* Options of the caller's size as ours. */
 int brood__channel_options_copy(const brood_channel_options *options, size_t size, brood_channel_options *ret_options,

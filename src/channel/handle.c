@@ -61,7 +61,7 @@ void brood__arrivals_drop(brood__arrivals *a, uint64_t end) {
         brood__arrival_done(remove_first(a));
 }
 
-brood__arrival *brood__arrivals_take(brood__arrivals *a, uint64_t begin, uint64_t end, size_t count) {
+static brood__arrival *take(brood__arrivals *a, uint64_t begin, uint64_t end, size_t count) {
     brood__arrivals_drop(a, begin);
     if (!begins_before(a, end))
         return NULL;
@@ -73,6 +73,23 @@ brood__arrival *brood__arrivals_take(brood__arrivals *a, uint64_t begin, uint64_
     close_all(arrival->fds + count, arrival->count - count);
     arrival->count = count;
     return arrival;
+}
+
+int brood__arrivals_for(brood__arrivals *a, uint64_t begin, uint64_t end, size_t count, brood__document *document,
+                        brood__arrival **ret_arrival) {
+    uint32_t shared = document->shared_count;
+    brood__arrival *arrival = count + shared > 0 ? take(a, begin, end, count + shared) : NULL;
+    int r = shared > 0 && !arrival ? -EMFILE : 0;
+    for (uint32_t i = 0; r == 0 && i < shared; i++)
+        r = brood__document_map(document, i, arrival->fds[count + i]);
+    while (arrival && arrival->count > count)
+        brood__close(arrival->fds[--arrival->count]);
+    if (arrival && (r < 0 || count == 0)) {
+        brood__arrival_done(arrival);
+        arrival = NULL;
+    }
+    *ret_arrival = arrival;
+    return r;
 }
 
 void brood__arrival_done(brood__arrival *arrival) {
@@ -130,13 +147,32 @@ int brood__parcel_new(const int *fds, size_t count, bool to_node, brood__parcel 
     brood__parcel *p = brood__alloc(sizeof *p + count * sizeof *fds);
     if (!p)
         return -ENOMEM;
-    int r = count > 0 ? fill(p, fds, count, to_node) : 0;
+    p->asks = count > 0;
+    int r = p->asks ? fill(p, fds, count, to_node) : 0;
     if (r < 0) {
         brood__parcel_free(p);
         return r;
     }
     brood__list_init(&p->node);
     *ret_parcel = p;
+    return 0;
+}
+
+int brood__parcel_share(brood__parcel **parcel, brood_writer *w) {
+    brood__parcel *p = *parcel;
+    if (!p && brood__parcel_new(NULL, 0, false, &p) < 0)
+        return -ENOMEM;
+    *parcel = p;
+    if (p->count + w->shared_count > BROOD__MAX_FDS)
+        return -EMSGSIZE;
+    brood__parcel *larger = brood__resize(p, sizeof *p + (p->count + w->shared_count) * sizeof *p->fds);
+    if (!larger)
+        return -ENOMEM;
+    brood__list_init(&larger->node);
+    memcpy(larger->fds + larger->count, w->shared, w->shared_count * sizeof *w->shared);
+    larger->count += w->shared_count;
+    w->shared_count = 0;
+    *parcel = larger;
     return 0;
 }
 

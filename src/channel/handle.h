@@ -33,10 +33,12 @@ void brood__arrivals_init(brood__arrivals *arrivals);
 /* Takes them, also on error: -EMSGSIZE (so many wait that no honest peer sends them), -ENOMEM. */
 int brood__arrivals_add(brood__arrivals *arrivals, uint64_t begin, uint64_t end, brood__fds *fds);
 /*
- * Those of the envelope from `begin` to `end`: yours, to brood__arrival_done. NULL: none came, not so many, or there was
- * no room.
+ * What the frame from `begin` to `end` needs of what came: `count` descriptors of an envelope, to *ret_arrival (NULL: they
+ * are missing), and behind them the bytes that its values share. 0; -EMFILE (those are missing), -EBADMSG (they are not
+ * what they should be), -ENOMEM.
  */
-brood__arrival *brood__arrivals_take(brood__arrivals *arrivals, uint64_t begin, uint64_t end, size_t count);
+int brood__arrivals_for(brood__arrivals *arrivals, uint64_t begin, uint64_t end, size_t count,
+                        brood__document *document, brood__arrival **ret_arrival);
 /* All before `end` has been told: whatever came by then, and was not taken, belongs to nothing. */
 void brood__arrivals_drop(brood__arrivals *arrivals, uint64_t end);
 /* Close what was not taken from it. NULL is harmless. */
@@ -53,12 +55,15 @@ typedef struct brood__parcel {
     void *data;
     const char *type;       /* what Node calls its descriptor; NULL: it goes to brood */
     const char *dgram_type; /* likewise, of a UDP socket */
+    bool asks;              /* in an envelope, which the other end answers */
     size_t count;
     int fds[];
 } brood__parcel;
 
 /* With descriptors of its own, duplicates; `to_node`: only what Node can take, and not blocking. */
 int brood__parcel_new(const int *fds, size_t count, bool to_node, brood__parcel **ret_parcel);
+/* More of them, which the writer shares, behind the others: 0, or -ENOMEM. *parcel may be NULL before, and moves. */
+int brood__parcel_share(brood__parcel **parcel, brood_writer *writer);
 /* The kernel has them. */
 void brood__parcel_close_fds(brood__parcel *parcel);
 /* NULL is harmless. */

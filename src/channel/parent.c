@@ -22,7 +22,7 @@ int brood__channel_options_copy(const brood_channel_options *options, size_t siz
     memcpy(ret, options, size < sizeof *ret ? size : sizeof *ret);
     if (!brood__is_zero(ret->reserved, sizeof ret->reserved))
         return brood__fail(why, -EINVAL, BROOD_STEP_OPTIONS, "reserved", "must be zero");
-    if (ret->max_message > INT32_MAX)
+    if (ret->max_message > BROOD__MAX_PAYLOAD)
         return brood__fail(why, -EINVAL, BROOD_STEP_OPTIONS, "max_message", "is more than Node's wire has (2 GiB)");
     return 0;
 }
@@ -101,8 +101,10 @@ static int open_on(brood__loop *loop, const brood_channel_options *o, brood_chan
         return brood__fail(why, r, BROOD_STEP_LOOP, NULL, NULL);
     }
     brood__channel_init(c, loop, o, serialization, NULL, NULL);
-    c->to_brood = brood__channel_parent_is_brood(fd);
-    r = c->to_brood ? brood__say(&c->out, BROOD__HELLO, (brood_value){0}) : 0;
+    if (brood__channel_parent_is_brood(fd)) {
+        brood__channel_meets_brood(c);
+        r = brood__say(&c->out, BROOD__HELLO, (brood_value){0});
+    }
     if (r == 0)
         r = brood__channel_attach(c, fd);
     if (r < 0) {

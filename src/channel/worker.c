@@ -11,6 +11,8 @@ typedef struct worker {
     brood_work work;
     void *data;
     brood__frames in;
+    uint64_t received; /* bytes */
+    brood__arrivals arrivals;
     brood__document document;
     brood_writer out;
 } worker;
@@ -23,13 +25,19 @@ static void wait_for(int fd, short events) {
 static int send_out(worker *w) {
     size_t sent = 0;
     while (sent < w->out.len) {
-        ssize_t n = brood__send(w->fd, w->out.bytes + sent, w->out.len - sent);
-        if (n == -EAGAIN) /* whoever made the socket shares its flags */
+        const char *bytes = w->out.bytes + sent;
+        size_t len = w->out.len - sent;
+        uint32_t count = w->out.shared_count;
+        ssize_t n =
+            count > 0 ? brood__send_fds(w->fd, bytes, len, w->out.shared, count) : brood__send(w->fd, bytes, len);
+        if (n == -EAGAIN) { /* whoever made the socket shares its flags */
             wait_for(w->fd, POLLOUT);
-        else if (n < 0)
+            continue;
+        }
+        if (n < 0)
             return (int)n;
-        else
-            sent += (size_t)n;
+        sent += (size_t)n;
+        brood__writer_unshare(&w->out);
     }
     w->out.len = 0;
     brood__writer_trim(&w->out);
@@ -71,10 +79,17 @@ static int answer(worker *w, brood_value task) {
 }
 
 static int do_frame(worker *w, const brood__frame *frame) {
+    uint64_t end = w->received - (w->in.len - w->in.at);
+    brood__arrival *none;
     brood__document_reset(&w->document);
     int r = brood__frame_read(&w->in, frame, &w->document);
+    if (r == 0 && brood__document_shared(&w->document) > w->in.max_len)
+        r = -EMSGSIZE;
+    if (r == 0)
+        r = brood__arrivals_for(&w->arrivals, end - brood__frame_size(&w->in, frame), end, 0, &w->document, &none);
     if (r < 0)
         return r;
+    brood__arrivals_drop(&w->arrivals, end);
     brood_value task = {&w->document, 0};
     brood__internal internal = brood__internal_of(task);
     if (internal == BROOD__NOT_INTERNAL)
@@ -91,7 +106,8 @@ static int read_more(worker *w, size_t need) {
     ssize_t room = brood__frames_make_room(&w->in, need);
     if (room < 0)
         return (int)room;
-    ssize_t n = brood__receive(w->fd, w->in.bytes + w->in.len, (size_t)room);
+    brood__fds fds;
+    ssize_t n = brood__receive_fds(w->fd, w->in.bytes + w->in.len, (size_t)room, &fds);
     if (n == -EAGAIN) {
         wait_for(w->fd, POLLIN);
         return 1;
@@ -99,7 +115,11 @@ static int read_more(worker *w, size_t need) {
     if (n <= 0)
         return n == -ECONNRESET ? 0 : (int)n;
     brood__frames_read(&w->in, (size_t)n);
-    return 1;
+    w->received += (uint64_t)n;
+    int r = 0;
+    if (fds.count > 0 || fds.lost)
+        r = brood__arrivals_add(&w->arrivals, w->received - (uint64_t)n, w->received, &fds);
+    return r < 0 ? r : 1;
 }
 
 static int run(worker *w) {
@@ -121,17 +141,30 @@ static int run(worker *w) {
     }
 }
 
+static int meet_brood(worker *w) {
+    w->out.shares = w->out.advanced;
+    w->document.max_shared = w->out.advanced ? BROOD__MAX_SHARED : 0;
+    int r = brood__say(&w->out, BROOD__HELLO, (brood_value){0});
+    return r < 0 ? r : send_out(w);
+}
+
 int brood_worker_main(brood_work work, void *data) {
     brood_serialization serialization;
     worker w = {.work = work, .data = data};
     w.fd = brood__channel_find_parent(&serialization, NULL);
     if (w.fd < 0)
         return w.fd;
+    bool parent_is_brood = brood__channel_parent_is_brood(w.fd);
     brood__channel_forget_parent();
     w.in.advanced = w.out.advanced = serialization == BROOD_ADVANCED;
+    w.out.max_len = BROOD__MAX_PAYLOAD;
     w.in.max_len = BROOD__MAX_MESSAGE;
     w.document.max_nodes = BROOD__MAX_VALUES;
-    int r = run(&w);
+    brood__arrivals_init(&w.arrivals);
+    int r = parent_is_brood ? meet_brood(&w) : 0;
+    if (r == 0)
+        r = run(&w);
+    brood__arrivals_drop(&w.arrivals, UINT64_MAX);
     brood__close(w.fd);
     brood__frames_done(&w.in);
     brood__document_done(&w.document);

@@ -21,7 +21,7 @@ static const brood__node *node_at(const copier *c, uint32_t at) {
 }
 
 static bool go_deeper(copier *c) {
-    if (++c->depth > BROOD__COPY_DEPTH)
+    if (++c->depth + c->writer->depth > BROOD__MAX_DEPTH)
         brood__writer_fail(c->writer, -E2BIG);
     return !c->writer->error;
 }
@@ -373,7 +373,7 @@ static void add_json(brood_writer *w, const char *text, size_t len) {
         return;
     memcpy(w->bytes + at, text, len);
     memset(w->bytes + at + len, 0, BROOD__JSON_SLACK);
-    int r = brood__json_check(w->bytes + at, len, BROOD__MAX_DEPTH, &w->error_at);
+    int r = brood__json_check(w->bytes + at, len, BROOD__MAX_DEPTH - w->depth, &w->error_at);
     if (r < 0)
         brood__writer_fail(w, r);
     else

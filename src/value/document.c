@@ -13,7 +13,46 @@
 #define FIRST_NODES 64
 #define FEW_NAMES 64
 
+int brood__document_share(brood__document *document, uint32_t node, brood__mapping *mapping) {
+    uint32_t count = document->shared_count;
+    if (count >= document->max_shared)
+        return -EMSGSIZE;
+    if (!document->shared) {
+        document->shared = brood__alloc(document->max_shared * sizeof *document->shared);
+        if (!document->shared)
+            return -ENOMEM;
+    }
+    document->shared[count].node = node;
+    document->shared[count].mapping = mapping;
+    document->shared_count++;
+    return 0;
+}
+
+uint64_t brood__document_shared(const brood__document *document) {
+    uint64_t len = 0;
+    for (uint32_t i = 0; i < document->shared_count; i++)
+        len += document->nodes[document->shared[i].node].size;
+    return len;
+}
+
+int brood__document_map(brood__document *document, uint32_t i, int fd) {
+    brood__node *node = &document->nodes[document->shared[i].node];
+    int r = brood__mapping_new(fd, node->size, &document->shared[i].mapping);
+    if (r == 0)
+        node->text = document->shared[i].mapping->bytes;
+    return r;
+}
+
+static void release_shared(brood__document *document) {
+    while (document->shared_count > 0) {
+        brood__mapping *mapping = document->shared[--document->shared_count].mapping;
+        if (mapping)
+            brood__mapping_release(mapping);
+    }
+}
+
 void brood__document_reset(brood__document *document) {
+    release_shared(document);
     if (document->capacity > KEPT_NODES) {
         brood__free(document->nodes);
         document->nodes = NULL;
@@ -27,6 +66,8 @@ void brood__document_reset(brood__document *document) {
 }
 
 void brood__document_done(brood__document *document) {
+    release_shared(document);
+    brood__free(document->shared);
     brood__free(document->nodes);
     brood__free(document->objects);
     brood__arena_done(&document->texts);

@@ -7,11 +7,11 @@
 #define BROOD_VALUE_DOCUMENT_H
 
 #include "base/memory.h"
+#include "value/shared.h"
 
 #include <brood/value.h>
 
-#define BROOD__MAX_DEPTH 1000
-#define BROOD__COPY_DEPTH 4096
+#define BROOD__MAX_DEPTH 1000 /* that is read, and that is written: of more even Node would die */
 
 /* What brood_type does not name: a hole in an array, and another node over again. */
 enum { BROOD__HOLE = BROOD_MISSING, BROOD__REFERENCE = BROOD_ERROR + 1 };
@@ -21,7 +21,8 @@ enum {
     BROOD__NEGATIVE = 2,  /* a bigint */
     BROOD__SPARSE = 4,    /* an array: its elements are members with a number for a name */
     BROOD__RESIZABLE = 8, /* an ArrayBuffer */
-    BROOD__VIEWS = 16     /* bytes: the node behind is the ArrayBuffer that they are part of */
+    BROOD__VIEWS = 16,    /* bytes: the node behind is the ArrayBuffer that they are part of */
+    BROOD__SHARED = 32    /* bytes: mapped */
 };
 
 typedef struct brood__node {
@@ -52,6 +53,12 @@ typedef struct brood__document {
     uint32_t object_count, object_capacity;
     brood__arena texts; /* what could not stay in place */
     struct {
+        uint32_t node;
+        brood__mapping *mapping; /* NULL: not yet */
+    } * shared;                  /* the bytes that are mapped */
+    uint32_t shared_count;
+    uint32_t max_shared; /* so many may be */
+    struct {
         uint32_t owner, index, node;
     } near; /* where the view was last: in the container before `owner`, unless that is 0 */
 } brood__document;
@@ -67,6 +74,13 @@ static inline brood__node *brood__document_add(brood__document *document) {
         return brood__document_grow(document);
     return &document->nodes[document->count++];
 }
+
+/* The bytes of a node are mapped, or will be: 0, -EMSGSIZE (more than may be), or -ENOMEM. Takes the mapping on success. */
+int brood__document_share(brood__document *document, uint32_t node, brood__mapping *mapping);
+/* How many bytes that is. */
+uint64_t brood__document_shared(const brood__document *document);
+/* The bytes number `i` are those of that file. Takes nothing. */
+int brood__document_map(brood__document *document, uint32_t i, int fd);
 
 static inline bool brood__type_contains(unsigned type) {
     return type >= BROOD_ARRAY && type <= BROOD_ERROR;

@@ -392,6 +392,23 @@ static int read_properties(reader *r) {
     return 0;
 }
 
+/* Bytes that brood's writer has put elsewhere. From anybody else it is as broken as it is to Node. */
+static int read_shared(reader *r) {
+    uint32_t view = 0, len = 0;
+    if (r->document->max_shared == 0 || read_varint(r, &view) < 0 || read_varint(r, &len) < 0 ||
+        view > BROOD_FLOAT16_ARRAY || len == 0 || len % brood__element_size((brood_view)view))
+        return broken(r);
+    brood__node *node = add(r, BROOD_BYTES);
+    if (!node)
+        return r->error;
+    node->flags = BROOD__SHARED;
+    node->view = (uint8_t)view;
+    node->text = "";
+    node->size = len;
+    int error = brood__document_share(r->document, r->document->count - 1, NULL);
+    return error < 0 ? fail(r, error) : 0;
+}
+
 /* What V8 leaves to Node: views of bytes, and objects of C++, which come as what properties they have. */
 static int read_host_object(reader *r) {
     uint32_t kind = 0, view = 0, len = 0;
@@ -399,6 +416,8 @@ static int read_host_object(reader *r) {
         return r->error;
     if (kind == 1)
         return read_properties(r);
+    if (kind == 2)
+        return read_shared(r);
     if (kind != 0)
         return broken(r);
     if (read_varint(r, &view) < 0 || read_bytes(r, &len) < 0)

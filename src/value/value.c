@@ -297,7 +297,24 @@ bool brood_value_is_same(brood_value a, brood_value b) {
 /* --- values that stay --- */
 
 static bool has_text(const brood__node *node) {
-    return node->type == BROOD_STRING || node->type == BROOD_BYTES || node->type == BROOD_BIGINT;
+    return node->type == BROOD_STRING || node->type == BROOD_BIGINT ||
+           (node->type == BROOD_BYTES && !(node->flags & BROOD__SHARED));
+}
+
+/* What is mapped is not copied. */
+static int copy_shared(brood__document *copy, const brood__document *from, uint32_t first, uint32_t count) {
+    copy->max_shared = from->shared_count;
+    for (uint32_t i = 0; i < from->shared_count; i++) {
+        uint32_t node = from->shared[i].node;
+        brood__mapping *mapping = from->shared[i].mapping;
+        if (node < first || node - first >= count)
+            continue;
+        int r = brood__document_share(copy, node - first, mapping);
+        if (r < 0)
+            return r;
+        atomic_fetch_add(&mapping->refs, 1);
+    }
+    return 0;
 }
 
 /* One block: the document, its nodes, the texts. */
@@ -337,6 +354,10 @@ int brood_value_take(brood_value value, brood_value *ret_copy) {
         return -ENOMEM;
     copy->taken = true;
     copy->referring = from->referring;
+    if (copy_shared(copy, from, first, count) < 0) {
+        brood_value_done(&(brood_value){copy, 0});
+        return -ENOMEM;
+    }
     *ret_copy = (brood_value){copy, node - first};
     return 0;
 }
@@ -371,10 +392,8 @@ void brood_value_done(brood_value *value) {
     *value = missing;
     if (!document || !document->taken)
         return;
-    if (document->nodes == (brood__node *)(document + 1)) {
-        brood__free(document);
-        return;
-    }
+    if (document->nodes == (brood__node *)(document + 1))
+        document->nodes = NULL; /* in the same block */
     brood__document_done(document);
     brood__free(document);
 }

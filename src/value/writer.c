@@ -4,6 +4,7 @@
  */
 #include "value/writer.h"
 
+#include "base/sys.h"
 #include "value/json.h"
 #include "value/number.h"
 
@@ -12,9 +13,10 @@
 #include <math.h>
 #include <stdio.h>
 
-#define LEVEL_CEILING 4096
 #define WORD_BYTES 8
 #define KEPT_BYTES (1024 * 1024)
+#define STACK_TEXT 400   /* bytes of an error's message that its stack repeats */
+#define BUFFER_FROM 4096 /* bytes of a buffer: fewer are copied */
 
 void brood__writer_fail(brood_writer *w, int error) {
     if (!w->error)
@@ -29,6 +31,7 @@ void brood__writer_done(brood_writer *w) {
     brood__free(w->bytes);
     brood__free(w->levels);
     brood__free(w->names);
+    brood__writer_unshare(w);
     *w = (brood_writer){0};
 }
 
@@ -81,7 +84,13 @@ static bool grow_array(brood_writer *w, void **array, uint32_t count, uint32_t *
 
 /* --- one value --- */
 
+void brood__writer_unshare(brood_writer *w) {
+    while (w->shared_count > 0)
+        brood__close(w->shared[--w->shared_count]);
+}
+
 void brood__writer_begin(brood_writer *w) {
+    brood__writer_unshare(w);
     w->error = 0;
     w->error_at = 0;
     w->start = w->len;
@@ -102,8 +111,10 @@ int brood__writer_finish(brood_writer *w) {
         brood__writer_fail(w, -EINVAL);
     if (w->max_len && w->len - w->start > w->max_len)
         brood__writer_fail(w, -EMSGSIZE);
-    if (w->error)
+    if (w->error) {
         w->len = w->start;
+        brood__writer_unshare(w);
+    }
     return w->error;
 }
 
@@ -133,7 +144,7 @@ bool brood__writer_due(brood_writer *w) {
 }
 
 static brood__level *push(brood_writer *w, brood_type type) {
-    if (w->depth == LEVEL_CEILING)
+    if (w->depth == BROOD__MAX_DEPTH)
         brood__writer_fail(w, -E2BIG);
     if (w->error || !grow_array(w, (void **)&w->levels, w->depth, &w->level_capacity, sizeof *w->levels))
         return NULL;
@@ -503,6 +514,15 @@ char brood__error_letter(const char *name) {
     return 0;
 }
 
+/* So many bytes of the text, or fewer: no character is cut. */
+static int whole_characters(const char *text, size_t most) {
+    size_t len = strnlen(text, most + 1);
+    if (len > most)
+        for (len = most; len > 0 && ((uint8_t)text[len] & 0xc0) == 0x80;)
+            len--;
+    return (int)len;
+}
+
 void brood_writer_error(brood_writer *w, const char *name, const char *message) {
     char letter = brood__error_letter(name), stack[512];
     if (!brood__writer_due(w))
@@ -520,7 +540,8 @@ void brood_writer_error(brood_writer *w, const char *name, const char *message) 
         brood__v8_text(w, message, strlen(message));
     }
     /* what Node prints of it: there is no call to trace */
-    snprintf(stack, sizeof stack, "%s%s%.400s", letter ? name : "Error", message ? ": " : "", message ? message : "");
+    snprintf(stack, sizeof stack, "%s%s%.*s", letter ? name : "Error", message ? ": " : "",
+             message ? whole_characters(message, STACK_TEXT) : 0, message ? message : "");
     brood__writer_byte(w, 's');
     brood__v8_text(w, stack, strlen(stack));
     brood__writer_byte(w, '.');
@@ -595,7 +616,36 @@ void brood__json_bytes(brood_writer *w, brood_view view, const void *bytes, size
     brood__writer_text(w, view == BROOD_BUFFER ? "]}" : "}");
 }
 
+/* Bytes that are behind that descriptor, which is the writer's now. False: they have to be copied after all. */
+static bool share(brood_writer *w, brood_view view, int fd, size_t len) {
+    if (fd < 0)
+        return false;
+    w->shared[w->shared_count++] = fd;
+    w->objects++;
+    brood__writer_add(w, "\\\2", 2);
+    brood__writer_varint(w, view);
+    brood__writer_varint(w, len);
+    return true;
+}
+
+static bool may_share(const brood_writer *w, size_t len, size_t from) {
+    return w->shares && !w->error && len >= from && w->shared_count < BROOD__MAX_SHARED;
+}
+
+void brood_writer_buffer(brood_writer *w, const brood_buffer *b, size_t len) {
+    if (len > brood_buffer_size(b))
+        brood__writer_fail(w, -EINVAL);
+    if (!may_share(w, len, BUFFER_FROM)) {
+        brood_writer_bytes(w, brood_buffer_bytes(b), len);
+        return;
+    }
+    if (brood__writer_due(w) && !share(w, BROOD_BUFFER, brood__buffer_duplicate(b), len))
+        brood__v8_bytes(w, BROOD_BUFFER, brood_buffer_bytes(b), len);
+}
+
 void brood__v8_bytes(brood_writer *w, brood_view view, const void *bytes, size_t len) {
+    if (may_share(w, len, BROOD__SHARE_FROM) && share(w, view, brood__share_copy(bytes, len), len))
+        return;
     w->objects++;
     if (view == BROOD_ARRAY_BUFFER) {
         brood__writer_byte(w, 'B');

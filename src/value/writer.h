@@ -38,12 +38,18 @@ struct brood_writer {
     uint32_t name_count, name_capacity;
     struct brood__span {
         size_t at, len;
-    } * names; /* structured clone: those of all open objects, where they are in the buffer */
+    } * names;   /* structured clone: those of all open objects, where they are in the buffer */
+    bool shares; /* structured clone: the other end is brood's, and maps bytes */
+    uint32_t shared_count;
+    int shared
+        [BROOD__MAX_SHARED]; /* descriptors of such bytes in the value that was written last: its channel's to take */
 };
 
 void brood__writer_done(brood_writer *writer);
 /* Its buffer is empty: give it back if it is large. */
 void brood__writer_trim(brood_writer *writer);
+/* Close what its channel has not taken. */
+void brood__writer_unshare(brood_writer *writer);
 /* Whether a value is due for the name written last. */
 bool brood__writer_is_due(const brood_writer *writer);
 

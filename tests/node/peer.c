@@ -17,6 +17,7 @@
  *     slow          pause, and read on when a byte comes on stdin
  *     env           print what is left of the channel's variables, and what a child of this process gets to see
  *     die           raise SIGKILL
+ *     worker        alone: brood_worker_main, which gives back a task's "data"
  *     words         print "disconnect ERROR" when it comes, and "sent ERROR" of what was given
  */
 #include <brood.h>
@@ -178,7 +179,15 @@ static void print_env(void) {
     brood_result_done(&result);
 }
 
+static int give_back(brood_value task, brood_writer *result, void *data) {
+    (void)data;
+    brood_writer_value(result, brood_value_get(task, "data"));
+    return 0;
+}
+
 int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "worker") == 0)
+        return brood_worker_main(give_back, NULL);
     brood_channel *channel;
     brood_failure why;
     bool deaf = false, slow = false;
