@@ -119,6 +119,7 @@ if(BROOD_TESTS)
             set_tests_properties(example-${name} PROPERTIES TIMEOUT ${deadline} SKIP_RETURN_CODE 77)
         endif()
     endforeach()
+    add_dependencies(brood-tour brood-sum) # which it starts
 endif()
 
 # Benchmarks, and those of their peers that are written in C: bench/run runs them.

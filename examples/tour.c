@@ -108,18 +108,23 @@ static void remember(const char *name, const brood_exit *ended) {
     costs[cost_count++].exit = *ended;
 }
 
-/* The tour's own memory now, in KiB; 0 if /proc does not tell. */
-static long own_memory_kb(void) {
+/* What a file of /proc says behind `name`, in KiB; 0 if it does not. */
+static long proc_kb(const char *path, const char *name) {
     char text[4096];
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (fd >= 0)
         close(fd);
     if (len <= 0)
         return 0;
     text[len] = 0;
-    const char *line = strstr(text, "\nVmRSS:");
-    return line ? strtol(line + 7, NULL, 10) : 0;
+    const char *line = strstr(text, name);
+    return line ? strtol(line + strlen(name), NULL, 10) : 0;
+}
+
+/* The tour's own memory now. */
+static long own_memory_kb(void) {
+    return proc_kb("/proc/self/status", "\nVmRSS:");
 }
 
 /* ---- The temporary directory ----------------------------------------------------------------------------------- */
@@ -486,7 +491,169 @@ static void fail_well(void) {
             "code %d, step \"%s\", subject \"%s\"", why.code, brood_step_text(why.step), why.subject);
 }
 
-/* ---- 7. The bill ----------------------------------------------------------------------------------------------- */
+/* ---- 7. Workers ------------------------------------------------------------------------------------------------ */
+
+enum { QUESTIONS = 100, PATIENCE_MS = 10000 };
+
+/* How a worker did. */
+typedef struct inquiry {
+    double first_ms, all_ms; /* from its start to the first answer, and to the last */
+    double answered, wrong;
+    double pss_kb, dirty_kb; /* after the last; 0: not known */
+    brood_child *worker;
+    uint64_t began;
+} inquiry;
+
+typedef struct question {
+    inquiry *inquiry;
+    double sum;
+} question;
+
+static void measure_worker(inquiry *q) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)brood_child_pid(q->worker));
+    q->pss_kb = (double)proc_kb(path, "\nPss:");
+    q->dirty_kb = (double)proc_kb(path, "\nPrivate_Dirty:");
+}
+
+/* Exactly once for each question, also if the worker is gone. */
+static void on_answer(brood_channel *channel, const brood_reply *reply, void *data) {
+    const question *asked = data;
+    inquiry *q = asked->inquiry;
+    double sum = 0;
+    bool right = reply->status == 0 && brood_value_double(reply->result, &sum) == 0 && sum == asked->sum;
+    q->all_ms = (double)(uv_hrtime() - q->began) / 1e6;
+    q->first_ms = q->answered == 0 ? q->all_ms : q->first_ms;
+    q->wrong += !right;
+    if (++q->answered < QUESTIONS)
+        return;
+    if (right)
+        measure_worker(q);
+    brood_channel_disconnect(channel); /* and the worker leaves */
+}
+
+/* Fork a worker, and ask. */
+static int ask_from_here(const char *name, const char *const *args, inquiry *q) {
+    question asked[QUESTIONS];
+    brood_result result;
+    brood_failure why;
+    char text[64];
+    const brood_options options = {.args = args, .timeout_ms = 2 * PATIENCE_MS, .abort = stop_all};
+    q->began = uv_hrtime();
+    int r = brood_fork(loop, &options, &q->worker, &why);
+    if (r < 0) {
+        show(why.message, strlen(why.message));
+        return r;
+    }
+    for (int i = 0; r >= 0 && i < QUESTIONS; i++) {
+        asked[i] = (question){q, 3 * i + 0.5};
+        snprintf(text, sizeof text, "{\"data\":[%d,%d,0.5]}", i, 2 * i);
+        r = brood_channel_request(brood_child_channel(q->worker), &(brood_body){.json = text, .json_len = BROOD_NUL},
+                                  PATIENCE_MS, on_answer, &asked[i], NULL);
+    }
+    if (r < 0)
+        brood_child_kill(q->worker, SIGKILL);
+    r = finish(name, q->worker, &result);
+    brood_result_done(&result);
+    return r;
+}
+
+static void on_report(brood_channel *channel, const brood_message *message, void *data) {
+    inquiry *q = data;
+    (void)channel;
+    brood_value_double(brood_value_get(message->value, "first_ms"), &q->first_ms);
+    brood_value_double(brood_value_get(message->value, "all_ms"), &q->all_ms);
+    brood_value_double(brood_value_get(message->value, "answered"), &q->answered);
+    brood_value_double(brood_value_get(message->value, "wrong"), &q->wrong);
+    brood_value_double(brood_value_get(message->value, "pss_kb"), &q->pss_kb);
+    brood_value_double(brood_value_get(message->value, "dirty_kb"), &q->dirty_kb);
+}
+
+/* Have Node start the same worker, ask, and tell what it saw. */
+static int ask_from_node(const char *const *worker, inquiry *q) {
+    const char *const args[] = {"node", "examples/parent.js", worker[0], worker[1], NULL};
+    const brood_options options = {
+        .args = args, .timeout_ms = 2 * PATIENCE_MS, .abort = stop_all, .on_message = on_report, .data = q};
+    brood_child *parent;
+    brood_result result;
+    brood_failure why;
+    int r = brood_fork(loop, &options, &parent, &why);
+    if (r < 0) {
+        show(why.message, strlen(why.message));
+        return r;
+    }
+    r = finish("node parent.js", parent, &result);
+    brood_result_done(&result);
+    return r;
+}
+
+/* One line of the table. Returns whether every answer came and was right. */
+static bool show_inquiry(const char *by, const char *worker, const inquiry *q) {
+    printf("   %-9s %-10s ", by, worker);
+    if (q->answered < QUESTIONS || q->wrong > 0) {
+        printf("%.0f of %d answers are right\n", q->answered - q->wrong, QUESTIONS);
+        return false;
+    }
+    printf("%9.1f ms %9.1f ms ", q->first_ms, q->all_ms);
+    if (q->pss_kb > 0)
+        printf("%8.0f KiB %9.0f KiB\n", q->pss_kb, q->dirty_kb);
+    else
+        printf("%12s %13s\n", "not known", "not known");
+    return true;
+}
+
+/* The version of a Node that can run what examples/ has; false: it is not here. */
+static bool find_node(char *version, size_t size) {
+    brood_result result;
+    const brood_options options = {
+        .args = BROOD_ARGS("node", "--version"), .timeout_ms = PATIENCE_MS, .abort = stop_all};
+    brood_exec_file_sync(&options, &result);
+    bool found = brood_exit_ok(&result.exit) && result.out.len > 1;
+    if (found)
+        snprintf(version, size, "%.*s", (int)strcspn(result.out.bytes, "\n"), result.out.bytes);
+    brood_result_done(&result);
+    return found && access("examples/worker.js", R_OK) == 0 && access("examples/parent.js", R_OK) == 0;
+}
+
+static void compare_workers(void) {
+    char sum[4096], version[32];
+    size_t len = sizeof sum - sizeof "brood-sum";
+    heading("Workers in C and in Node, asked from C and from Node");
+    say("A worker adds up numbers. %d questions are under way at once; each has an", QUESTIONS);
+    say("id, and so has its answer. Parent and worker may each be C or Node.");
+    char *slash = uv_exepath(sum, &len) == 0 ? strrchr(sum, '/') : NULL;
+    if (!slash) {
+        promise(false, "where this program lies is not known");
+        return;
+    }
+    strcpy(slash + 1, "brood-sum"); /* is built beside it */
+    const char *const c_worker[] = {sum, NULL}, *const node_worker[] = {"node", "examples/worker.js", NULL};
+    bool node = find_node(version, sizeof version);
+    if (node)
+        say("Here Node is %s.", version);
+    else
+        say("No node here, or not the examples: the worker in C alone.");
+    printf("   %s%-9s %-10s %12s %12s %12s %13s%s\n", BOLD, "asked by", "worker", "first answer", "last answer", "Pss",
+           "Private_Dirty", PLAIN);
+    unsigned right = 0;
+    bool fine = true;
+    for (int i = 0; i < 4 && fine && !interrupted; i++) {
+        bool from_node = i >= 2, in_node = i % 2;
+        inquiry q = {0};
+        if (!node && (from_node || in_node))
+            continue;
+        const char *const *args = in_node ? node_worker : c_worker;
+        const char *name = in_node ? "worker.js" : "brood-sum";
+        fine = (from_node ? ask_from_node(args, &q) : ask_from_here(name, args, &q)) == 0;
+        fine = show_inquiry(from_node ? "Node" : "the tour", name, &q) && fine;
+        right += (unsigned)(q.answered - q.wrong);
+    }
+    say("Times are from the worker's start. Of a page that n processes share, Pss");
+    say("counts 1/n; Private_Dirty is what is the worker's alone, and written to.");
+    promise(fine && right > 0, "%u answers, each to its question", right);
+}
+
+/* ---- 8. The bill ----------------------------------------------------------------------------------------------- */
 
 static void print_costs(void) {
     bool unknown = false;
@@ -517,7 +684,8 @@ static void on_interrupt(int signal) {
 
 int main(void) {
     static void (*const stops[])(void) = {
-        stream_ls, buffer_history, pass_hostile_argument, filter_log, time_out_stubborn, fail_well, print_costs,
+        stream_ls,         buffer_history, pass_hostile_argument, filter_log,
+        time_out_stubborn, fail_well,      compare_workers,       print_costs,
     };
     colours = isatty(1) && !getenv("NO_COLOR");
     setvbuf(stdout, NULL, _IOLBF, 0);
