@@ -484,6 +484,17 @@ TEST(request_taken_and_answered_later) {
     CHECK_EQ(a->count + b->count + c->count, 3);
 }
 
+/* in JSON undefined is not there */
+TEST(request_answered_by_undefined) {
+    TALK(k, .args = BROOD_ARGS("sh", "-c", "read x <&3; echo '{\"id\":1,\"more\":1}' >&3; echo '{\"id\":1}' >&3"));
+    asked *a = asked_new(k);
+    CHECK_EQ(ask(k, a, "{}", 60000, NULL), 0);
+    RUN();
+    CHECK_EQ(a->count, 1);
+    CHECK_EQ(a->status, 0);
+    CHECK_EQ(k->messages, 1);
+}
+
 TEST(request_that_nobody_answers) {
     TALK(k, .args = BROOD_ARGS(PEER));
     uint64_t ticket = 0;

@@ -176,7 +176,8 @@ BROOD_API int brood_channel_request_sized(brood_channel *channel, const brood_bo
 
 /**
  * Send a message that wants an answer. The body is an object; a member `id`, a number, is appended to it. The other end
- * answers with `{id, result}` or `{id, error}`, as hand-made Node workers do: such a message, with the id of a request
+ * answers with `{id, result}` or `{id, error}`, as hand-made Node workers do (JSON leaves an undefined result out, so
+ * that `{id}` alone is one): such a message, with the id of a request
  * that is open, goes to on_reply, all others to on_message.
  *
  * timeout_ms   from now; 0 or BROOD_FOREVER: none

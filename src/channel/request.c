@@ -208,7 +208,8 @@ bool brood__requests_answer(brood_channel *c, const brood_message *message) {
     brood_reply reply = {
         .result = brood_value_get(message->value, "result"), .fds = message->fds, .fd_count = message->fd_count};
     brood_value error = brood_value_get(message->value, "error");
-    if (brood_value_type(reply.result) == BROOD_MISSING && brood_value_type(error) == BROOD_MISSING)
+    if (brood_value_type(reply.result) == BROOD_MISSING && brood_value_type(error) == BROOD_MISSING &&
+        brood_value_count(message->value) > 1) /* `{id, result: undefined}` is `{id}` in JSON */
         return false;
     waiting *w = find(&c->requests, id);
     if (!w)
