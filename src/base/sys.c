@@ -111,6 +111,8 @@ int brood__memfd(size_t size) {
     if (!brood__has(BROOD__MEMFD))
         return -ENOSYS;
     int fd = memfd_create("brood", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM))
+        brood__lacks(BROOD__MEMFD);
     if (fd >= 0 && ftruncate(fd, (off_t)size) < 0) {
         int r = -errno;
         brood__close(fd);

@@ -10,8 +10,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define BROOD__MAX_SHARED 64            /* in one message */
-#define BROOD__SHARE_FROM (1024 * 1024) /* bytes: what is smaller is copied sooner than mapped */
+#define BROOD__MAX_SHARED 64                 /* in one message */
+#define BROOD__SHARE_FROM (16 * 1024 * 1024) /* bytes: fewer are copied sooner than put into new memory, and mapped */
 
 /* Of somebody else's. */
 typedef struct brood__mapping {

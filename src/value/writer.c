@@ -15,8 +15,8 @@
 
 #define WORD_BYTES 8
 #define KEPT_BYTES (1024 * 1024)
-#define STACK_TEXT 400   /* bytes of an error's message that its stack repeats */
-#define BUFFER_FROM 4096 /* bytes of a buffer: fewer are copied */
+#define STACK_TEXT 400            /* bytes of an error's message that its stack repeats */
+#define BUFFER_FROM (1024 * 1024) /* bytes of a buffer: fewer are copied sooner than mapped */
 
 void brood__writer_fail(brood_writer *w, int error) {
     if (!w->error)
