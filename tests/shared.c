@@ -37,6 +37,7 @@ typedef struct piece {
     size_t len;
     brood_value kept;
     unsigned seed;
+    int refused;
     bool torture;
 } piece;
 
@@ -201,13 +202,20 @@ static void on_result(brood_channel *channel, const brood_reply *reply, void *da
     brood_channel_disconnect(channel);
 }
 
-/* which tells that the worker is brood's */
+static void on_refused(brood_channel *channel, const brood_reply *reply, void *data) {
+    (void)channel;
+    ((piece *)data)->refused = reply->status;
+}
+
+/* which tells that the worker is brood's; it takes no descriptors, and refuses what comes with one */
 static void on_first(brood_channel *channel, const brood_reply *reply, void *data) {
     int64_t number = 0;
     ENSURE(brood_value_int64(reply->result, &number) == 0 && number == 1);
+    brood_body both = {.write = write_task, .data = data, .fds = &(int){0}, .fd_count = 1};
+    ENSURE(brood_channel_request(channel, &both, 0, on_refused, data, NULL) >= 0);
     ENSURE(brood_channel_request(channel, &(brood_body){.write = write_task, .data = data}, 0, on_result, data, NULL) >=
            0);
-    ENSURE(brood_channel_queued(channel) < 200 || !brood__has(BROOD__MEMFD));
+    ENSURE(brood_channel_queued(channel) < 400 || !brood__has(BROOD__MEMFD));
 }
 
 TEST(shared_buffer_to_a_worker_and_back) {
@@ -220,6 +228,7 @@ TEST(shared_buffer_to_a_worker_and_back) {
     CHECK_EQ(brood_channel_request(k->channel, &small, 0, on_first, p, NULL), 0);
     RUN();
     CHECK(is_filled(brood_value_at(p->kept, 3, NULL), p->len, 0));
+    CHECK_EQ(p->refused, -EREMOTEIO);
     brood_value_done(&p->kept);
     brood_buffer_done(p->buffer);
 }

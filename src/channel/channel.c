@@ -462,7 +462,7 @@ static void send_some(brood_channel *c) {
     while (is_open(c) && queued(c) > 0) {
         brood__parcel *envelope;
         size_t len = sendable(c, &envelope);
-        if (c->ended && (envelope || len == 0)) /* which nobody would answer */
+        if (c->ended && (envelope ? envelope->asks : len == 0)) /* which nobody would answer */
             drop_queue(c, -EPIPE);
         if (queued(c) == 0 || len == 0)
             break;

@@ -80,18 +80,23 @@ static int answer(worker *w, brood_value task) {
 
 static int do_frame(worker *w, const brood__frame *frame) {
     uint64_t end = w->received - (w->in.len - w->in.at);
-    brood__arrival *none;
+    brood_value task = {&w->document, 0};
+    brood__arrival *arrival;
+    size_t count = 0;
     brood__document_reset(&w->document);
     int r = brood__frame_read(&w->in, frame, &w->document);
     if (r == 0 && brood__document_shared(&w->document) > w->in.max_len)
         r = -EMSGSIZE;
-    if (r == 0)
-        r = brood__arrivals_for(&w->arrivals, end - brood__frame_size(&w->in, frame), end, 0, &w->document, &none);
     if (r < 0)
         return r;
-    brood__arrivals_drop(&w->arrivals, end);
-    brood_value task = {&w->document, 0};
     brood__internal internal = brood__internal_of(task);
+    if (internal == BROOD__ENVELOPE)
+        brood__envelope_open(task, &count);
+    r = brood__arrivals_for(&w->arrivals, end - brood__frame_size(&w->in, frame), end, count, &w->document, &arrival);
+    if (r < 0)
+        return r;
+    brood__arrival_done(arrival); /* work has no use for it */
+    brood__arrivals_drop(&w->arrivals, end);
     if (internal == BROOD__NOT_INTERNAL)
         return answer(w, task);
     if (internal != BROOD__ENVELOPE)
