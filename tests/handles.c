@@ -266,7 +266,7 @@ TEST(handles_that_node_cannot_take_are_refused) {
     TALK(k, .args = STRANGER("echo"));
     struct sockaddr_in address;
     int file = test_fd(open("/dev/null", O_RDWR | O_CLOEXEC)), ends[2];
-    int plain = test_fd(open(test_source("handles.c"), O_RDONLY | O_CLOEXEC));
+    int plain = test_fd(open(test_path(t, "plain"), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     int unix_datagram = test_fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)), closed = 1000;
     int udp = test_fd(bound(SOCK_DGRAM, &address));
     CHECK_EQ(send_fds(k, "1", &file, 1), -EOPNOTSUPP);
