@@ -31,8 +31,6 @@ def receive(fd):
         except BlockingIOError:
             wait_for(fd, select.POLLIN)
             continue
-        except ConnectionResetError:  # gone, with something of ours unread
-            return
         if not got:
             return
         *ends, rest = got.split(b"\n")
@@ -79,7 +77,7 @@ def main():
                 send(fd, answer(task))
             elif task["cmd"] == "NODE_HANDLE":  # it cannot be taken here, and Node waits until it hears so
                 send(fd, '{"cmd": "NODE_HANDLE_NACK"}')
-    except BrokenPipeError:  # the parent is gone
+    except ConnectionError:  # the parent is gone, perhaps with something of ours unread
         pass
 
 

@@ -35,7 +35,7 @@ static int send_out(worker *w) {
             continue;
         }
         if (n < 0)
-            return (int)n;
+            return n == -ECONNRESET ? -EPIPE : (int)n; /* gone, with something of ours unread */
         sent += (size_t)n;
         brood__writer_unshare(&w->out);
     }
