@@ -2,6 +2,7 @@
 #include "harness/talk.h"
 
 #include "base/sys.h"
+#include "value/v8.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -160,6 +161,16 @@ TEST(shared_bytes_that_are_not_what_they_should_be) {
     broken_by(t, BROOD_ARGS(PEER, "raw", ELSEWHERE), NULL, -EBADMSG);      /* not of brood's, for all we know */
     broken_by(t, BROOD_ARGS(PEER, "raw", HELLO ELSEWHERE), NULL, -EMFILE); /* without a descriptor */
     broken_by(t, BROOD_ARGS(PEER, "raw", HELLO, "raw-fd", ELSEWHERE), NULL, -EBADMSG); /* one that is not sealed */
+}
+
+/* they are not there while a message is read: `[shared, a Uint8Array of it]` */
+TEST(shared_bytes_take_no_view) {
+    char payload[64] = "\xff\x0f\x41\x02\x5c\x02\x00\x80\x80\x40\x5e\x01\x56\x42\x00\x80\x80\x40\x00\x24\x00\x02";
+    brood__document document = {.max_shared = 1};
+    size_t at;
+    int r = brood__v8_read(&document, payload, 22, BROOD__MAX_DEPTH, &at);
+    brood__document_done(&document);
+    CHECK_EQ(r, -EBADMSG);
 }
 
 TEST(shared_bytes_count_against_the_ceiling) {

@@ -707,7 +707,8 @@ static int read_value(reader *r) {
         return r->error;
     brood__node *nodes = r->document->nodes;
     uint32_t target = nodes[place].type == BROOD__REFERENCE ? nodes[place].target : place;
-    bool buffer = nodes[target].type == BROOD_BYTES && nodes[target].view == BROOD_ARRAY_BUFFER;
+    bool buffer = nodes[target].type == BROOD_BYTES && nodes[target].view == BROOD_ARRAY_BUFFER &&
+                  !(nodes[target].flags & BROOD__SHARED); /* whose bytes are not here yet; brood writes no such */
     return buffer && peek(r) == 'V' ? read_view_of(r, place) : 0;
 }
 
