@@ -14,6 +14,7 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -81,6 +82,28 @@ static inline void bench_ballast(size_t mb) {
     madvise(bytes, size, MADV_NOHUGEPAGE);
     for (size_t at = 0; at < size; at += 4096)
         bytes[at] = 1;
+}
+
+/** To that CPU, or one of those there are. */
+static inline void bench_pin(int cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu % (int)sysconf(_SC_NPROCESSORS_ONLN), &set);
+    sched_setaffinity(0, sizeof set, &set);
+}
+
+/** What the kernel's summary of a process's memory says behind that name (proc(5), smaps_rollup); -1: nothing. */
+static inline long bench_rollup_kb(pid_t pid, const char *name) {
+    char text[256];
+    long kb = -1;
+    snprintf(text, sizeof text, "/proc/%d/smaps_rollup", (int)pid);
+    FILE *file = fopen(text, "re");
+    while (file && kb < 0 && fgets(text, sizeof text, file))
+        if (strncmp(text, name, strlen(name)) == 0)
+            kb = strtol(text + strlen(name), NULL, 10);
+    if (file)
+        fclose(file);
+    return kb;
 }
 
 /** As many descriptors as the hard limit allows. */

@@ -13,7 +13,6 @@
 #include "bench.h"
 
 #include <brood.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -25,13 +24,6 @@ static bench_run run = {.c = 1};
 static unsigned size; /* of a message with its line feed */
 static char *message, *last;
 static bool one_way;
-
-static void pin(int cpu) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cpu % (int)sysconf(_SC_NPROCESSORS_ONLN), &set);
-    sched_setaffinity(0, sizeof set, &set);
-}
 
 static char *make_message(int id) {
     char *text = calloc(1, size + 1);
@@ -62,7 +54,7 @@ static int brood_child_main(void) {
     brood_channel *channel;
     brood_channel_options options = {.on_message = child_got, .on_disconnect = child_done};
     brood_failure why;
-    pin(1);
+    bench_pin(1);
     if (brood_channel_open_parent(uv_default_loop(), &options, &channel, &why) < 0)
         bench_fail("brood_channel_open_parent", why.message);
     return uv_run(uv_default_loop(), UV_RUN_DEFAULT);
@@ -149,7 +141,7 @@ static void bare_write(int fd, const char *bytes, size_t len) {
 static void bare_child(int fd) {
     static char buffer[BATCH];
     size_t wanted = one_way ? (size_t)size * run.n : size, got = 0;
-    pin(1);
+    bench_pin(1);
     bare_watch(fd);
     for (size_t n; (n = bare_read(fd, buffer)) > 0;) {
         got += n;
@@ -212,7 +204,7 @@ int main(int argc, char **argv) {
     last = make_message(0);
     if (strcmp(argv[2], "child") == 0)
         return brood_child_main();
-    pin(0);
+    bench_pin(0);
     strcmp(argv[2], "bare") == 0 ? by_bare() : by_brood(argv);
     return 0;
 }

@@ -14,19 +14,11 @@
 #include "bench.h"
 
 #include <brood.h>
-#include <sched.h>
 #include <uv.h>
 
 static bench_run run = {.c = 1};
 static size_t size;
 static bool reads, shares, builds;
-
-static void pin(int cpu) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cpu % (int)sysconf(_SC_NPROCESSORS_ONLN), &set);
-    sched_setaffinity(0, sizeof set, &set);
-}
 
 static uint64_t sum_of(const char *bytes, size_t len) {
     uint64_t sum = 0, word;
@@ -61,7 +53,7 @@ static int child_main(void) {
     brood_channel *channel;
     brood_failure why;
     brood_channel_options options = {.on_message = child_got, .on_disconnect = child_done, .max_message = size + 4096};
-    pin(1);
+    bench_pin(1);
     if (brood_channel_open_parent(uv_default_loop(), &options, &channel, &why) < 0)
         bench_fail("brood_channel_open_parent", why.message);
     brood_channel_send_json(channel, "-1", BROOD_NUL); /* from now on the parent knows whose child this is */
@@ -116,7 +108,7 @@ int main(int argc, char **argv) {
     reads = strcmp(argv[4], "read") == 0;
     if (strcmp(argv[1], "child") == 0)
         return child_main();
-    pin(0);
+    bench_pin(0);
     builds = strcmp(argv[1], "built") == 0;
     shares = builds || strcmp(argv[1], "shared") == 0;
     /* a child that is not told whose it is gets copies, as Node would */

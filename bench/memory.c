@@ -53,17 +53,6 @@ static void start(void) {
         bench_fail("brood_spawn", why.message);
 }
 
-static long private_dirty(void) {
-    char line[256];
-    long kb = -1;
-    FILE *file = fopen("/proc/self/smaps_rollup", "re");
-    while (file && kb < 0 && fgets(line, sizeof line, file))
-        sscanf(line, "Private_Dirty: %ld kB", &kb);
-    if (file)
-        fclose(file);
-    return kb * 1024;
-}
-
 typedef struct usage {
     long brood, heap, dirty;
 } usage;
@@ -75,7 +64,8 @@ static usage usage_with(unsigned *live, unsigned wanted) {
     for (int i = 0; i < 10; i++)
         uv_run(uv_default_loop(), UV_RUN_NOWAIT);
     struct mallinfo2 info = mallinfo2();
-    return (usage){atomic_load(&held), (long)(info.uordblks + info.hblkhd), private_dirty()};
+    return (usage){atomic_load(&held), (long)(info.uordblks + info.hblkhd),
+                   bench_rollup_kb(getpid(), "Private_Dirty:") * 1024};
 }
 
 int main(int argc, char **argv) {

@@ -83,18 +83,6 @@ static void first(bool forks) {
     bench_run_end(&run, NULL);
 }
 
-static long rollup_kb(pid_t pid, const char *name) {
-    char path[64], text[4096];
-    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)pid);
-    FILE *file = fopen(path, "re");
-    size_t len = file ? fread(text, 1, sizeof text - 1, file) : 0;
-    text[len] = 0;
-    if (file)
-        fclose(file);
-    const char *at = strstr(text, name);
-    return at ? strtol(at + strlen(name), NULL, 10) : -1;
-}
-
 static void chat(void) {
     char memory[128];
     bench_run_begin(&run);
@@ -103,8 +91,8 @@ static void chat(void) {
         ask(brood_child_channel(workers[i]));
     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
     pid_t pid = brood_child_pid(workers[live - 1]);
-    snprintf(memory, sizeof memory, "\"dirty_kb\":%ld,\"pss_kb\":%ld", rollup_kb(pid, "\nPrivate_Dirty:"),
-             rollup_kb(pid, "\nPss:"));
+    snprintf(memory, sizeof memory, "\"dirty_kb\":%ld,\"pss_kb\":%ld", bench_rollup_kb(pid, "Private_Dirty:"),
+             bench_rollup_kb(pid, "Pss:"));
     bench_run_end(&run, memory);
 }
 
