@@ -11,9 +11,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* brood-peer as a child that does not know its parent for brood's, as Node's would not */
-#define STRANGER(...) BROOD_ARGS("sh", "-c", "unset BROOD_CHANNEL_PARENT; exec \"$0\" \"$@\"", PEER, __VA_ARGS__)
-
 /* All there is until its end, within the time that a slow machine needs; then closed. */
 static const char *drain(int fd) {
     static char text[256];

@@ -8,6 +8,8 @@
 #include "watch.h"
 
 #define PEER (test_program("brood-peer"))
+/* brood-peer as a child that does not know its parent for brood's, as Node's would not */
+#define STRANGER(...) BROOD_ARGS("sh", "-c", "unset BROOD_CHANNEL_PARENT; exec \"$0\" \"$@\"", PEER, __VA_ARGS__)
 
 typedef struct talk {
     brood_child *child;
