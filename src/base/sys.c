@@ -54,13 +54,20 @@ void brood__close(int fd) {
     errno = kept;
 }
 
+static int duplicate(int fd, int at_least) {
+    TRY("fcntl", EMFILE);
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, at_least);
+    return copy < 0 ? -errno : copy;
+}
+
+int brood__duplicate(int fd) {
+    return duplicate(fd, 3);
+}
+
 int brood__fd_lift(int fd, int at_least) {
     if (fd >= at_least)
         return fd;
-    int fault = brood__fault("fcntl", EMFILE);
-    int lifted = fault < 0 ? fault : fcntl(fd, F_DUPFD_CLOEXEC, at_least);
-    if (lifted == -1)
-        lifted = -errno;
+    int lifted = duplicate(fd, at_least);
     brood__close(fd);
     return lifted;
 }
@@ -265,12 +272,6 @@ ssize_t brood__send_fds(int fd, const void *bytes, size_t len, const int *fds, s
         n = sendmsg(fd, &message, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
-}
-
-int brood__duplicate(int fd) {
-    TRY("fcntl", EMFILE);
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    return copy < 0 ? -errno : copy;
 }
 
 int brood__pidfd_signal(int pidfd, int signal) {
