@@ -70,10 +70,10 @@ typedef struct brood_body {
      * Descriptors that go with it, or NULL. They are duplicated: yours stay yours, and may be closed at once.
      *
      * To Node one at a time, and only what it can take: a stream socket, listening or connected, of TCP or UNIX; a UDP
-     * socket; a pipe. It arrives as Node's net.Server, net.Socket or dgram.Socket, and is made non-blocking, for all who
-     * share it: a blocking one would hold up the whole of Node. Between two ends of brood's: up to 253, of any kind,
-     * as they are. A child's end knows at once that its parent is brood's; a parent knows it of its child from the
-     * child's first message on.
+     * socket; a pipe. It arrives as Node's net.Server, net.Socket or dgram.Socket, and is made non-blocking, for all
+     * who share it: a blocking one would hold up the whole of Node. Between two ends of brood's: up to 253, of any
+     * kind, as they are. A child's end knows at once that its parent is brood's; a parent knows it of its child from
+     * the child's first message on.
      */
     const int *fds;
     size_t fd_count;      /**< how many */
@@ -177,8 +177,8 @@ BROOD_API int brood_channel_request_sized(brood_channel *channel, const brood_bo
 /**
  * Send a message that wants an answer. The body is an object; a member `id`, a number, is appended to it. The other end
  * answers with `{id, result}` or `{id, error}`, as hand-made Node workers do (JSON leaves an undefined result out, so
- * that `{id}` alone is one): such a message, with the id of a request
- * that is open, goes to on_reply, all others to on_message.
+ * that `{id}` alone is one): such a message, with the id of a request that is open, goes to on_reply, all others to
+ * on_message.
  *
  * timeout_ms   from now; 0 or BROOD_FOREVER: none
  * on_reply     exactly once, later; may be NULL

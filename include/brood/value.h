@@ -210,8 +210,8 @@ BROOD_API void brood_writer_null(brood_writer *writer);                  /**< nu
 /** undefined. JSON: a member is left out, an element is null. */
 BROOD_API void brood_writer_undefined(brood_writer *writer);
 /**
- * A Buffer; copied. JSON: `{"type":"Buffer","data":[...]}`, as Node has it. From 16 MiB on and between two ends of brood's,
- * on a BROOD_ADVANCED channel, the copy is in memory that the other end maps.
+ * A Buffer; copied. JSON: `{"type":"Buffer","data":[...]}`, as Node has it. From 16 MiB on and between two ends of
+ * brood's, on a BROOD_ADVANCED channel, the copy is in memory that the other end maps.
  */
 BROOD_API void brood_writer_bytes(brood_writer *writer, const void *bytes, size_t len);
 /** A typed array or an ArrayBuffer; `len` in bytes; copied. */
@@ -229,9 +229,9 @@ BROOD_API void brood_writer_value(brood_writer *writer, brood_value value);
 /** JSON text, checked; `len` or BROOD_NUL. -EILSEQ if it is none. */
 BROOD_API void brood_writer_json(brood_writer *writer, const char *text, size_t len);
 /**
- * The first `len` bytes of a buffer, as a Buffer. Between two ends of brood's, on a BROOD_ADVANCED channel, they are not
- * copied from 1 MiB on: the other end maps the same memory, and reads what is in it then, so leave it alone until that
- * end has said that it is done. Elsewhere, as brood_writer_bytes. The buffer may be given back at once.
+ * The first `len` bytes of a buffer, as a Buffer. Between two ends of brood's, on a BROOD_ADVANCED channel, they are
+ * not copied from 1 MiB on: the other end maps the same memory, and reads what is in it then, so leave it alone until
+ * that end has said that it is done. Elsewhere, as brood_writer_bytes. The buffer may be given back at once.
  */
 BROOD_API void brood_writer_buffer(brood_writer *writer, const brood_buffer *buffer, size_t len);
 /** The error that sticks, or 0. */

@@ -180,6 +180,17 @@ bool brood__channel_is_held(const brood_channel *c) {
 
 /* --- reading --- */
 
+/* What lies there or behind has moved. */
+static void move_on(brood__list *list, uint64_t from, size_t by) {
+    for (brood__list *n = list->next; n != list; n = n->next) {
+        brood__parcel *parcel = BROOD__OUTER(n, brood__parcel, node);
+        if (parcel->begin >= from) {
+            parcel->begin += by;
+            parcel->end += by;
+        }
+    }
+}
+
 /* What has just been written at the end of the queue takes its place before whatever waits for an answer itself. */
 static void send_first(brood_channel *c, size_t from) {
     char answer[128];
@@ -191,15 +202,9 @@ static void send_first(brood_channel *c, size_t from) {
     memcpy(answer, c->out.bytes + from, len);
     memmove(to + len, to, (size_t)(c->out.bytes + from - to));
     memcpy(to, answer, len);
-    for (brood__list *n = c->sends.next; n != &c->sends; n = n->next)
-        if (BROOD__OUTER(n, brood__parcel, node)->begin >= waiting->begin) {
-            BROOD__OUTER(n, brood__parcel, node)->begin += len;
-            BROOD__OUTER(n, brood__parcel, node)->end += len;
-        }
-    for (brood__list *n = c->envelopes.next; n != &c->envelopes; n = n->next) {
-        BROOD__OUTER(n, brood__parcel, node)->begin += len;
-        BROOD__OUTER(n, brood__parcel, node)->end += len;
-    }
+    uint64_t from_there = waiting->begin;
+    move_on(&c->sends, from_there, len);
+    move_on(&c->envelopes, from_there, len);
 }
 
 /* To the other end, ahead of its turn: two ends that wait for each other's answers would wait for ever. */
@@ -225,14 +230,12 @@ static void take_answer(brood_channel *c, int error) {
 
 void brood__channel_meets_brood(brood_channel *c) {
     c->to_brood = true;
-    c->out.shares = c->out.advanced;
-    c->document.max_shared = c->out.advanced ? BROOD__MAX_SHARED : 0;
+    brood__share_bytes(&c->out, &c->document);
 }
 
 static int read_value(brood_channel *c, const brood__frame *frame) {
     c->document.max_nodes = c->max_values < UINT32_MAX ? (uint32_t)c->max_values : UINT32_MAX;
-    int r = brood__frame_read(&c->in, frame, &c->document);
-    return r == 0 && brood__document_shared(&c->document) > c->in.max_len ? -EMSGSIZE : r;
+    return brood__frame_read(&c->in, frame, &c->document);
 }
 
 static void tell_user(brood_channel *c, const brood_message *message) {
@@ -320,7 +323,7 @@ static size_t tell_frames(brood_channel *c, char *bytes, size_t len, size_t *at)
             brood__channel_close(c, r);
         if (r <= 0)
             break;
-        tell_message(c, &frame, c->received - (len - *at));
+        tell_message(c, &frame, c->arrivals.received - (len - *at));
     }
     return need;
 }
@@ -337,16 +340,10 @@ static size_t tell_kept(brood_channel *c) {
 
 /* What is there, and the descriptors that come with it. */
 static ssize_t receive(brood_channel *c, char *buffer, size_t size) {
-    brood__fds fds;
-    ssize_t n = brood__receive_fds(c->watch.fd, buffer, size, &fds);
-    if (n <= 0)
-        return n;
-    c->received += (uint64_t)n;
-    if (fds.count > 0 || fds.lost) {
-        int r = brood__arrivals_add(&c->arrivals, c->received - (uint64_t)n, c->received, &fds);
-        if (r < 0)
-            brood__channel_close(c, r);
-    }
+    int kept;
+    ssize_t n = brood__arrivals_receive(&c->arrivals, c->watch.fd, buffer, size, &kept);
+    if (kept < 0)
+        brood__channel_close(c, kept);
     return n;
 }
 
@@ -427,7 +424,7 @@ static void after_sending(brood_channel *c) {
     }
 }
 
-/* How much may be sent at once: up to the next envelope, or from it on, if it may go now: that is *ret_envelope then. */
+/* How much may be sent at once: up to the next envelope, or from it on, which is *ret_envelope then, if it may go. */
 static size_t sendable(const brood_channel *c, brood__parcel **ret_envelope) {
     uint64_t from = c->sent_before + c->sent;
     brood__parcel *next = first_parcel(&c->envelopes);

@@ -56,7 +56,6 @@ struct brood_channel {
     unsigned pins; /* callbacks that still need the memory */
 
     brood__frames in;
-    uint64_t received; /* bytes */
     brood__arrivals arrivals;
     brood__document document;
     size_t max_values;

@@ -69,6 +69,8 @@ int brood__frame_read(const brood__frames *f, const brood__frame *frame, brood__
     size_t at;
     int r = f->advanced ? brood__v8_read(document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at)
                         : brood__json_read(document, frame->payload, frame->len, BROOD__MAX_DEPTH, &at);
+    if (r == 0 && brood__document_shared(document) > f->max_len)
+        return -EMSGSIZE;
     return r == -EILSEQ ? -EBADMSG : r == -E2BIG ? -EMSGSIZE : r;
 }
 

@@ -33,7 +33,10 @@ int brood__frame_next(brood__frames *frames, char *bytes, size_t len, size_t *at
 /* Its bytes with what is before and behind its payload. */
 size_t brood__frame_size(const brood__frames *frames, const brood__frame *frame);
 
-/* Read its value into an empty document: 0, -EBADMSG, -EMSGSIZE (too deep, or too many values), or -ENOMEM. */
+/*
+ * Read its value into an empty document: 0, -EBADMSG, -EMSGSIZE (too deep, too many values, or more than max_len bytes
+ * elsewhere), or -ENOMEM.
+ */
 int brood__frame_read(const brood__frames *frames, const brood__frame *frame, brood__document *document);
 
 /* Keep bytes that were read elsewhere. */

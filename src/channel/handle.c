@@ -1,6 +1,6 @@
 /*
- * Descriptors with messages: which of those that came belong to which message, what Node can take, and the words for it.
- * Whoever sends chooses what comes, and when: what no message speaks of is closed as soon as that is certain.
+ * Descriptors with messages: which of those that came belong to which message, what Node can take, and the words for
+ * it. Whoever sends chooses what comes, and when: what no message speaks of is closed as soon as that is certain.
  */
 #include "channel/handle.h"
 
@@ -17,16 +17,17 @@
 /* --- that came --- */
 
 void brood__arrivals_init(brood__arrivals *a) {
+    *a = (brood__arrivals){0};
     brood__list_init(&a->list);
-    a->count = 0;
 }
 
-static void close_all(int *fds, size_t count) {
+static void close_all(const int *fds, size_t count) {
     for (size_t i = 0; i < count; i++)
         brood__close(fds[i]);
 }
 
-int brood__arrivals_add(brood__arrivals *a, uint64_t begin, uint64_t end, brood__fds *came) {
+/* Takes them, also on error. */
+static int keep(brood__arrivals *a, uint64_t begin, const brood__fds *came) {
     brood__arrival *arrival = NULL;
     bool too_many = a->count + came->count > MOST_WAITING;
     if (!too_many)
@@ -36,13 +37,26 @@ int brood__arrivals_add(brood__arrivals *a, uint64_t begin, uint64_t end, brood_
         return too_many ? -EMSGSIZE : -ENOMEM;
     }
     arrival->begin = begin;
-    arrival->end = end;
+    arrival->end = a->received;
     arrival->lost = came->lost;
     arrival->count = came->count;
     memcpy(arrival->fds, came->fds, came->count * sizeof *came->fds);
     brood__list_append(&a->list, &arrival->node);
     a->count += came->count;
     return 0;
+}
+
+ssize_t brood__arrivals_receive(brood__arrivals *a, int fd, void *buffer, size_t size, int *ret_kept) {
+    brood__fds came;
+    uint64_t begin = a->received;
+    ssize_t n = brood__receive_fds(fd, buffer, size, &came);
+    *ret_kept = 0;
+    if (n <= 0)
+        return n;
+    a->received += (uint64_t)n;
+    if (came.count > 0 || came.lost)
+        *ret_kept = keep(a, begin, &came);
+    return n;
 }
 
 static brood__arrival *remove_first(brood__arrivals *a) {
@@ -185,6 +199,11 @@ void brood__parcel_free(brood__parcel *p) {
     if (p)
         brood__parcel_close_fds(p);
     brood__free(p);
+}
+
+void brood__share_bytes(brood_writer *w, brood__document *document) {
+    w->shares = w->advanced;
+    document->max_shared = w->advanced ? BROOD__MAX_SHARED : 0;
 }
 
 /* --- words --- */

@@ -23,19 +23,23 @@ typedef struct brood__arrival {
     int fds[];
 } brood__arrival;
 
-/* In their order, until the message is told that they belong to. */
+/* In their order, until the message is told that they belong to; and how far the stream has come. */
 typedef struct brood__arrivals {
+    uint64_t received; /* bytes */
     brood__list list;
     size_t count; /* of descriptors */
 } brood__arrivals;
 
 void brood__arrivals_init(brood__arrivals *arrivals);
-/* Takes them, also on error: -EMSGSIZE (so many wait that no honest peer sends them), -ENOMEM. */
-int brood__arrivals_add(brood__arrivals *arrivals, uint64_t begin, uint64_t end, brood__fds *fds);
 /*
- * What the frame from `begin` to `end` needs of what came: `count` descriptors of an envelope, to *ret_arrival (NULL: they
- * are missing), and behind them the bytes that its values share. 0; -EMFILE (those are missing), -EBADMSG (they are not
- * what they should be), -ENOMEM.
+ * As brood__receive, and keeps what descriptors come along. *ret_kept: 0; -EMSGSIZE (so many wait that no honest peer
+ * sends them), -ENOMEM: they are closed, and the channel cannot go on.
+ */
+ssize_t brood__arrivals_receive(brood__arrivals *arrivals, int fd, void *buffer, size_t size, int *ret_kept);
+/*
+ * What the frame from `begin` to `end` needs of what came: `count` descriptors of an envelope, to *ret_arrival (NULL:
+ * they are missing), and behind them the bytes that its values share. 0; -EMFILE (those are missing), -EBADMSG (they are
+ * not what they should be), -ENOMEM.
  */
 int brood__arrivals_for(brood__arrivals *arrivals, uint64_t begin, uint64_t end, size_t count,
                         brood__document *document, brood__arrival **ret_arrival);
@@ -72,6 +76,9 @@ void brood__parcel_free(brood__parcel *parcel);
 /* Around the message. */
 void brood__envelope_begin(brood_writer *writer, const brood__parcel *parcel);
 void brood__envelope_end(brood_writer *writer, const brood__parcel *parcel);
+
+/* The other end is brood's: bytes may be elsewhere than in the frame, if it is one of structured clone. */
+void brood__share_bytes(brood_writer *writer, brood__document *document);
 
 /* --- what the two ends say to each other, and no user is told --- */
 

@@ -11,7 +11,6 @@ typedef struct worker {
     brood_work work;
     void *data;
     brood__frames in;
-    uint64_t received; /* bytes */
     brood__arrivals arrivals;
     brood__document document;
     brood_writer out;
@@ -79,14 +78,12 @@ static int answer(worker *w, brood_value task) {
 }
 
 static int do_frame(worker *w, const brood__frame *frame) {
-    uint64_t end = w->received - (w->in.len - w->in.at);
+    uint64_t end = w->arrivals.received - (w->in.len - w->in.at);
     brood_value task = {&w->document, 0};
     brood__arrival *arrival;
     size_t count = 0;
     brood__document_reset(&w->document);
     int r = brood__frame_read(&w->in, frame, &w->document);
-    if (r == 0 && brood__document_shared(&w->document) > w->in.max_len)
-        r = -EMSGSIZE;
     if (r < 0)
         return r;
     brood__internal internal = brood__internal_of(task);
@@ -101,8 +98,8 @@ static int do_frame(worker *w, const brood__frame *frame) {
         return answer(w, task);
     if (internal != BROOD__ENVELOPE)
         return 0;
-    r = brood__say(&w->out, BROOD__NACK,
-                   (brood_value){0}); /* or Node waits for ever, and holds back all that it sends */
+    /* or Node waits for ever, and holds back all that it sends */
+    r = brood__say(&w->out, BROOD__NACK, (brood_value){0});
     return r < 0 ? r : send_out(w);
 }
 
@@ -111,8 +108,8 @@ static int read_more(worker *w, size_t need) {
     ssize_t room = brood__frames_make_room(&w->in, need);
     if (room < 0)
         return (int)room;
-    brood__fds fds;
-    ssize_t n = brood__receive_fds(w->fd, w->in.bytes + w->in.len, (size_t)room, &fds);
+    int kept;
+    ssize_t n = brood__arrivals_receive(&w->arrivals, w->fd, w->in.bytes + w->in.len, (size_t)room, &kept);
     if (n == -EAGAIN) {
         wait_for(w->fd, POLLIN);
         return 1;
@@ -120,11 +117,7 @@ static int read_more(worker *w, size_t need) {
     if (n <= 0)
         return n == -ECONNRESET ? 0 : (int)n;
     brood__frames_read(&w->in, (size_t)n);
-    w->received += (uint64_t)n;
-    int r = 0;
-    if (fds.count > 0 || fds.lost)
-        r = brood__arrivals_add(&w->arrivals, w->received - (uint64_t)n, w->received, &fds);
-    return r < 0 ? r : 1;
+    return kept < 0 ? kept : 1;
 }
 
 static int run(worker *w) {
@@ -147,8 +140,7 @@ static int run(worker *w) {
 }
 
 static int meet_brood(worker *w) {
-    w->out.shares = w->out.advanced;
-    w->document.max_shared = w->out.advanced ? BROOD__MAX_SHARED : 0;
+    brood__share_bytes(&w->out, &w->document);
     int r = brood__say(&w->out, BROOD__HELLO, (brood_value){0});
     return r < 0 ? r : send_out(w);
 }
