@@ -63,26 +63,19 @@ static bool is_open(const brood_channel *c) {
     return c->watch.fd >= 0;
 }
 
-static bool is_live(const brood_channel *c) {
-    return c->state == BROOD__CHANNEL_OPEN || c->state == BROOD__CHANNEL_ENDING;
-}
-
-static size_t queued(const brood_channel *c) {
-    return c->out.len - c->sent;
-}
-
 /* --- what is waited for --- */
 
 /* Node's rules: a parent's end is waited for, a child's while somebody listens or something is still to leave. */
 static bool keeps_alive(const brood_channel *c) {
     if (c->ref_is_set)
         return c->ref;
-    return c->owner || c->on_message || c->on_disconnect || queued(c) > 0 || !brood__list_empty(&c->requests.waiting) ||
-           !brood__list_empty(&c->unanswered);
+    return c->owner || c->on_message || c->on_disconnect || brood__channel_unsent(c) > 0 ||
+           !brood__list_empty(&c->requests.waiting) || !brood__list_empty(&c->unanswered);
 }
 
 static bool wants_to_read(const brood_channel *c) {
-    return is_live(c) && !c->ended && !c->paused && (c->on_message || c->in.len - c->in.at <= c->in.max_len);
+    return brood__channel_is_live(c) && !c->ended && !c->paused &&
+           (c->on_message || c->in.len - c->in.at <= c->in.max_len);
 }
 
 static void update_watch(brood_channel *c) {
@@ -100,44 +93,13 @@ static void update_watch(brood_channel *c) {
 
 /* --- the end --- */
 
-static brood__parcel *first_parcel(const brood__list *list) {
-    return brood__list_empty(list) ? NULL : BROOD__OUTER(list->next, brood__parcel, node);
-}
-
-static void finish_parcel(brood_channel *c, brood__parcel *parcel, int error) {
-    brood__list_remove(&parcel->node);
-    brood__parcel_close_fds(parcel);
-    parcel->error = error;
-    brood__list_append(&c->finished, &parcel->node);
-    brood__channel_run_soon(c);
-}
-
-static void finish_all(brood_channel *c, brood__list *list, int error) {
-    while (!brood__list_empty(list))
-        finish_parcel(c, first_parcel(list), error);
-}
-
-static void finish_sent(brood_channel *c) {
-    for (brood__parcel *p; (p = first_parcel(&c->sends)) && p->end <= c->sent_before + c->sent;)
-        finish_parcel(c, p, 0);
-}
-
-/* Nothing leaves any more. */
-static void drop_queue(brood_channel *c, int error) {
-    finish_all(c, &c->sends, error);
-    finish_all(c, &c->envelopes, error);
-    c->out.len = c->sent = 0;
-    c->blocked = false;
-    c->mute = true;
-}
-
 void brood__channel_close(brood_channel *c, int error) {
     if (c->state >= BROOD__CHANNEL_CLOSED)
         return;
     c->state = BROOD__CHANNEL_CLOSED;
     c->error = error;
-    drop_queue(c, -ECANCELED);
-    finish_all(c, &c->unanswered, -ECANCELED);
+    brood__channel_drop_queue(c, -ECANCELED);
+    brood__channel_end_unanswered(c, -ECANCELED);
     brood__requests_end(c);
     if (is_open(c)) {
         brood__watch_stop(&c->watch);
@@ -154,9 +116,9 @@ void brood__channel_silence(brood_channel *c, bool all) {
 
 /* Both directions are at their end, but for what the host has paused. */
 static void close_if_done(brood_channel *c) {
-    if (!is_live(c) || !c->ended || brood__channel_is_held(c))
+    if (!brood__channel_is_live(c) || !c->ended || brood__channel_is_held(c))
         return;
-    if (queued(c) == 0 || c->mute)
+    if (brood__channel_unsent(c) == 0 || c->mute)
         brood__channel_close(c, c->error);
     else
         brood__channel_run_soon(c); /* the other end has shut down, and may still read */
@@ -167,66 +129,18 @@ static void see_end(brood_channel *c, int error) {
     c->ended = true;
     c->error = error == -ECONNRESET ? 0 : error;
     if (c->error)
-        drop_queue(c, -EPIPE);
-    finish_all(c, &c->unanswered, -EPIPE);
+        brood__channel_drop_queue(c, -EPIPE);
+    brood__channel_end_unanswered(c, -EPIPE);
     if (c->state == BROOD__CHANNEL_OPEN)
         c->state = BROOD__CHANNEL_ENDING;
     close_if_done(c);
 }
 
 bool brood__channel_is_held(const brood_channel *c) {
-    return c->paused && is_live(c) && c->in.len > c->in.at;
+    return c->paused && brood__channel_is_live(c) && c->in.len > c->in.at;
 }
 
 /* --- reading --- */
-
-/* What lies there or behind has moved. */
-static void move_on(brood__list *list, uint64_t from, size_t by) {
-    for (brood__list *n = list->next; n != list; n = n->next) {
-        brood__parcel *parcel = BROOD__OUTER(n, brood__parcel, node);
-        if (parcel->begin >= from) {
-            parcel->begin += by;
-            parcel->end += by;
-        }
-    }
-}
-
-/* What has just been written at the end of the queue takes its place before whatever waits for an answer itself. */
-static void send_first(brood_channel *c, size_t from) {
-    char answer[128];
-    brood__parcel *waiting = first_parcel(&c->envelopes);
-    size_t len = c->out.len - from;
-    if (!waiting || len > sizeof answer)
-        return;
-    char *to = c->out.bytes + (waiting->begin - c->sent_before);
-    memcpy(answer, c->out.bytes + from, len);
-    memmove(to + len, to, (size_t)(c->out.bytes + from - to));
-    memcpy(to, answer, len);
-    uint64_t from_there = waiting->begin;
-    move_on(&c->sends, from_there, len);
-    move_on(&c->envelopes, from_there, len);
-}
-
-/* To the other end, ahead of its turn: two ends that wait for each other's answers would wait for ever. */
-static void say(brood_channel *c, brood__internal what, brood_value key) {
-    if (c->mute || c->shut || !is_live(c))
-        return;
-    size_t from = c->out.len;
-    int r = brood__say(&c->out, what, key);
-    if (r < 0) {
-        brood__channel_close(c, r); /* without it the other end might wait for ever */
-        return;
-    }
-    if (what == BROOD__ACK || what == BROOD__NACK)
-        send_first(c, from);
-    brood__channel_run_soon(c);
-}
-
-/* The other end has, or has not, what was sent first of all that it has not answered yet. */
-static void take_answer(brood_channel *c, int error) {
-    if (!brood__list_empty(&c->unanswered)) /* else nobody asked */
-        finish_parcel(c, first_parcel(&c->unanswered), error);
-}
 
 void brood__channel_meets_brood(brood_channel *c) {
     c->to_brood = true;
@@ -250,22 +164,22 @@ static void do_internal(brood_channel *c, brood__internal what, brood_value valu
     brood_value none = {0};
     switch (what) {
     case BROOD__ENVELOPE:
-        say(c, arrival ? BROOD__ACK : BROOD__NACK, none);
+        brood__channel_say(c, arrival ? BROOD__ACK : BROOD__NACK, none);
         break;
     case BROOD__ACK:
-        take_answer(c, 0);
+        brood__channel_take_answer(c, 0);
         break;
     case BROOD__NACK:
-        take_answer(c, -EREMOTEIO);
+        brood__channel_take_answer(c, -EREMOTEIO);
         break;
     case BROOD__HELLO:
         brood__channel_meets_brood(c);
         break;
     case BROOD__NOTIFY_CLOSE:
-        say(c, BROOD__ALL_CLOSED, brood_value_get(value, "key"));
+        brood__channel_say(c, BROOD__ALL_CLOSED, brood_value_get(value, "key"));
         break;
     case BROOD__GET_COUNT:
-        say(c, BROOD__COUNT, brood_value_get(value, "key"));
+        brood__channel_say(c, BROOD__COUNT, brood_value_get(value, "key"));
         break;
     default:
         break;
@@ -293,7 +207,7 @@ static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
         message = (brood_message){.value = content, .fds = arrival->fds, .fd_count = arrival->count};
         internal = brood__internal_of(content);
     }
-    if (internal == BROOD__NOT_INTERNAL && is_live(c))
+    if (internal == BROOD__NOT_INTERNAL && brood__channel_is_live(c))
         tell_user(c, &message);
     brood__arrival_done(arrival);
     brood__arrivals_drop(&c->arrivals, end);
@@ -310,7 +224,8 @@ static void tell_message(brood_channel *c, const brood__frame *frame, uint64_t e
 }
 
 static bool may_tell(const brood_channel *c) {
-    return is_live(c) && !c->paused && (c->on_message || c->closed || !brood__list_empty(&c->requests.waiting));
+    return brood__channel_is_live(c) && !c->paused &&
+           (c->on_message || c->closed || !brood__list_empty(&c->requests.waiting));
 }
 
 /* Tell what is whole; *at is then behind it. Returns how much the next one needs. */
@@ -356,7 +271,7 @@ static ssize_t read_shared(brood_channel *c) {
         return n;
     memset(buffer + n, 0, BROOD__READ_BUFFER_SLACK);
     tell_frames(c, buffer, (size_t)n, &at);
-    if (is_live(c) && at < (size_t)n) {
+    if (brood__channel_is_live(c) && at < (size_t)n) {
         int r = brood__frames_keep(&c->in, buffer + at, (size_t)n - at);
         if (r < 0)
             brood__channel_close(c, r);
@@ -400,110 +315,14 @@ static bool read_some(brood_channel *c) {
     return more;
 }
 
-/* --- writing --- */
-
-static void after_sending(brood_channel *c) {
-    finish_sent(c);
-    if (c->sent == c->out.len) {
-        c->sent_before += c->sent;
-        c->out.len = c->sent = 0;
-        brood__writer_trim(&c->out);
-    } else if (c->sent > c->out.len / 2) {
-        memmove(c->out.bytes, c->out.bytes + c->sent, queued(c));
-        c->out.len -= c->sent;
-        c->sent_before += c->sent;
-        c->sent = 0;
-    }
-    if (c->state != BROOD__CHANNEL_ENDING || queued(c) > 0)
-        return;
-    if (c->closed) {
-        brood__channel_close(c, 0);
-    } else if (!c->shut && !c->ended && is_open(c)) {
-        c->shut = true;
-        shutdown(c->watch.fd, SHUT_WR);
-    }
-}
-
-/* How much may be sent at once: up to the next envelope, or from it on, which is *ret_envelope then, if it may go. */
-static size_t sendable(const brood_channel *c, brood__parcel **ret_envelope) {
-    uint64_t from = c->sent_before + c->sent;
-    brood__parcel *next = first_parcel(&c->envelopes);
-    *ret_envelope = NULL;
-    if (next && next->begin == from) {
-        if (next->type && !brood__list_empty(&c->unanswered))
-            return 0; /* one at a time */
-        *ret_envelope = next;
-        next = next->node.next == &c->envelopes ? NULL : BROOD__OUTER(next->node.next, brood__parcel, node);
-    }
-    return next ? (size_t)(next->begin - from) : queued(c);
-}
-
-static ssize_t send_envelope(brood_channel *c, brood__parcel *envelope, size_t len) {
-    const char *bytes = c->out.bytes + c->sent;
-    ssize_t n = brood__send_fds(c->watch.fd, bytes, len, envelope->fds, envelope->count);
-    if (n == -ETOOMANYREFS && brood__list_empty(&c->unanswered))
-        n = brood__send(c->watch.fd, bytes, len); /* without them: the other end says that it has none, and goes on */
-    if (n <= 0)
-        return n;
-    finish_sent(c);
-    brood__parcel_close_fds(envelope);
-    brood__list_remove(&envelope->node);
-    if (envelope->asks)
-        brood__list_append(&c->unanswered, &envelope->node);
-    else
-        brood__list_append(c->sends.next, &envelope->node); /* before those behind it */
-    return n;
-}
-
-static void send_some(brood_channel *c) {
-    while (is_open(c) && queued(c) > 0) {
-        brood__parcel *envelope;
-        size_t len = sendable(c, &envelope);
-        if (c->ended && (envelope ? envelope->asks : len == 0)) /* which nobody would answer */
-            drop_queue(c, -EPIPE);
-        if (queued(c) == 0 || len == 0)
-            break;
-        ssize_t n = envelope ? send_envelope(c, envelope, len) : brood__send(c->watch.fd, c->out.bytes + c->sent, len);
-        if (n == -ETOOMANYREFS) /* until the other end has taken those before */
-            break;
-        c->blocked = n == -EAGAIN;
-        if (c->blocked)
-            break;
-        if (n < 0) { /* what the other end sent before it went is still to be read */
-            drop_queue(c, (int)n == -ECONNRESET ? -EPIPE : (int)n);
-            break;
-        }
-        c->sent += (size_t)n;
-    }
-    after_sending(c);
-}
-
-static void tell_sent(brood_channel *c) {
-    while (!brood__list_empty(&c->finished)) {
-        brood__parcel *parcel = first_parcel(&c->finished);
-        brood__list_remove(&parcel->node);
-        if (parcel->on_sent && !c->silent)
-            parcel->on_sent(c, parcel->error, parcel->data);
-        brood__parcel_free(parcel);
-    }
-}
-
 void brood__channel_drop(brood_channel *c) {
     brood__channel_close(c, -ECANCELED);
     brood__list_remove(&c->later.node);
-    tell_sent(c);
+    brood__channel_tell_sent(c);
     brood__requests_tell(c);
     c->closed = true;
     c->state = BROOD__CHANNEL_TOLD;
     c->done = true;
-}
-
-static void tell_drain(brood_channel *c) {
-    if (!c->above || queued(c) > c->high_water / 2)
-        return;
-    c->above = false;
-    if (c->on_drain && !c->closed && c->state == BROOD__CHANNEL_OPEN)
-        c->on_drain(c, c->data);
 }
 
 /* --- what libuv calls --- */
@@ -512,18 +331,18 @@ static void tell_disconnect(brood_channel *c) {
     c->state = BROOD__CHANNEL_TOLD;
     if (c->on_disconnect && !c->closed)
         c->on_disconnect(c, c->error, c->data);
-    tell_sent(c);
+    brood__channel_tell_sent(c);
 }
 
 /* Both for what was put off, and for what the socket has. */
 static void go_on(brood_channel *c) {
     brood__channel_pin(c);
-    if (is_live(c))
-        send_some(c);
-    tell_sent(c);
+    if (brood__channel_is_live(c))
+        brood__channel_send_some(c);
+    brood__channel_tell_sent(c);
     brood__requests_tell(c);
-    tell_drain(c);
-    if (queued(c) == 0)
+    brood__channel_tell_drain(c);
+    if (brood__channel_unsent(c) == 0)
         close_if_done(c);
     update_watch(c);
     brood__channel_unpin(c);
@@ -546,7 +365,7 @@ static void ready(brood__watch *watch) {
     c->blocked = false;
     if (wants_to_read(c))
         read_some(c);
-    if (queued(c) > 0)
+    if (brood__channel_unsent(c) > 0)
         brood__channel_run_soon(c); /* with what the callbacks of this turn still send */
     else
         update_watch(c);
@@ -558,8 +377,8 @@ void brood__channel_read_now(brood_channel *c) {
     for (int i = 0; i < TURNS_AT_ONCE && wants_to_read(c) && is_open(c) && !c->reading; i++)
         if (!read_some(c))
             break;
-    if (is_live(c) && c->ended) { /* if nobody is left to read it either, that ends it */
-        send_some(c);
+    if (brood__channel_is_live(c) && c->ended) { /* if nobody is left to read it either, that ends it */
+        brood__channel_send_some(c);
         close_if_done(c);
     }
     if (c->state == BROOD__CHANNEL_CLOSED && !c->reading) {
@@ -581,108 +400,12 @@ int brood__channel_attach(brood_channel *c, int fd) {
     bool ends = c->state == BROOD__CHANNEL_ENDING;
     if (c->state == BROOD__CHANNEL_WAITING)
         c->state = BROOD__CHANNEL_OPEN;
-    if (ends || queued(c) > 0)
+    if (ends || brood__channel_unsent(c) > 0)
         brood__channel_run_soon(c);
     return 0;
 }
 
 /* --- what the user calls --- */
-
-void brood__body_write(brood_writer *w, const brood_body *body) {
-    if (body->json)
-        brood_writer_json(w, body->json, body->json_len);
-    else if (body->write)
-        body->write(w, body->data);
-    else if (body->value)
-        brood_writer_value(w, *body->value);
-}
-
-int brood__channel_may_send(const brood_channel *c, const brood_body *given, size_t size, brood_body *ret_body) {
-    brood_body body = {0};
-    if (!given || size > sizeof body)
-        return -EINVAL;
-    memcpy(&body, given, size);
-    if ((body.json != NULL) + (body.write != NULL) + (body.value != NULL) != 1 || (body.fd_count > 0 && !body.fds))
-        return -EINVAL;
-    if (c->writing)
-        return -EDEADLK;
-    if (!brood_channel_connected(c) || c->mute)
-        return -EPIPE;
-    if (queued(c) > c->max_queued)
-        return -ENOBUFS;
-    *ret_body = body;
-    return 0;
-}
-
-/* A frame was added. */
-static int added(brood_channel *c) {
-    if (!c->blocked && c->state == BROOD__CHANNEL_OPEN)
-        brood__channel_run_soon(c);
-    c->above = c->above || queued(c) > c->high_water;
-    return queued(c) > c->high_water;
-}
-
-static int write_frame(brood_channel *c, const brood__parcel *parcel, const brood_body *body, uint64_t id,
-                       void (*write)(brood_writer *writer, const brood_body *body)) {
-    bool envelope = parcel && parcel->asks;
-    c->writing = true;
-    brood__frame_begin(&c->out);
-    if (envelope)
-        brood__envelope_begin(&c->out, parcel);
-    if (id > 0)
-        brood__writer_append_id(&c->out, id);
-    write(&c->out, body);
-    if (envelope)
-        brood__envelope_end(&c->out, parcel);
-    c->writing = false;
-    return brood__frame_end(&c->out);
-}
-
-int brood__channel_queue(brood_channel *c, const brood_body *body, uint64_t id,
-                         void (*write)(brood_writer *writer, const brood_body *body), brood_on_sent on_sent,
-                         void *data) {
-    brood__parcel *parcel = NULL;
-    int r = body->fd_count > 0 || on_sent ? brood__parcel_new(body->fds, body->fd_count, !c->to_brood, &parcel) : 0;
-    if (r < 0)
-        return r;
-    uint64_t begin = c->sent_before + c->out.len;
-    r = write_frame(c, parcel, body, id, write);
-    if (r == 0 && c->out.shared_count > 0)
-        r = brood__parcel_share(&parcel, &c->out);
-    if (r < 0) {
-        brood__writer_unshare(&c->out);
-        c->out.len = (size_t)(begin - c->sent_before);
-        brood__parcel_free(parcel);
-        return r;
-    }
-    if (parcel) {
-        parcel->begin = begin;
-        parcel->end = c->sent_before + c->out.len;
-        parcel->on_sent = on_sent;
-        parcel->data = data;
-        brood__list_append(parcel->count > 0 ? &c->envelopes : &c->sends, &parcel->node);
-    }
-    return added(c);
-}
-
-int brood_channel_send_sized(brood_channel *c, const brood_body *given, size_t size, brood_on_sent on_sent,
-                             void *data) {
-    brood_body body;
-    int r = brood__channel_may_send(c, given, size, &body);
-    return r < 0 ? r : brood__channel_queue(c, &body, 0, brood__body_write, on_sent, data);
-}
-
-int brood_channel_send_json(brood_channel *c, const char *json, size_t len) {
-    return brood_channel_send(c, &(brood_body){.json = json, .json_len = len}, NULL, NULL);
-}
-
-size_t brood_channel_error_offset(const brood_channel *c) {
-    return c->out.error_at;
-}
-
-size_t brood_channel_queued(const brood_channel *c) {
-    return queued(c);
-}
 
 brood_serialization brood_channel_serialization(const brood_channel *c) {
     return c->out.advanced ? BROOD_ADVANCED : BROOD_JSON;
@@ -711,7 +434,7 @@ void brood_channel_pause(brood_channel *c) {
 
 void brood_channel_resume(brood_channel *c) {
     c->paused = false;
-    if (is_live(c) && !c->reading)
+    if (brood__channel_is_live(c) && !c->reading)
         brood__channel_run_soon(c);
     update_watch(c);
 }

@@ -96,6 +96,31 @@ void brood__channel_drop(brood_channel *channel);
 /* No more callbacks, but on_sent; `all`: not even that. */
 void brood__channel_silence(brood_channel *channel, bool all);
 
+static inline bool brood__channel_is_live(const brood_channel *channel) {
+    return channel->state == BROOD__CHANNEL_OPEN || channel->state == BROOD__CHANNEL_ENDING;
+}
+
+/* --- send.c: what leaves --- */
+
+/* Bytes that wait to leave. */
+static inline size_t brood__channel_unsent(const brood_channel *channel) {
+    return channel->out.len - channel->sent;
+}
+
+/* Send what the socket takes; and say that no more comes, if that is so. */
+void brood__channel_send_some(brood_channel *channel);
+/* Nothing leaves any more: this becomes of all that waits to. */
+void brood__channel_drop_queue(brood_channel *channel, int error);
+/* To the other end, ahead of its turn: two ends that wait for each other's answers would wait for ever. */
+void brood__channel_say(brood_channel *channel, brood__internal what, brood_value key);
+/* The other end has, or has not, what was sent first of all that it has not answered yet. */
+void brood__channel_take_answer(brood_channel *channel, int error);
+/* No answer comes any more. */
+void brood__channel_end_unanswered(brood_channel *channel, int error);
+/* The callbacks that are due: on_sent, on_drain. */
+void brood__channel_tell_sent(brood_channel *channel);
+void brood__channel_tell_drain(brood_channel *channel);
+
 /* --- for request.c --- */
 
 void brood__channel_pin(brood_channel *channel);
