@@ -543,6 +543,24 @@ static void write_sum(brood_writer *w, void *data) {
 }
 
 /* a Node program that answers as hand-made workers do, and an Error for an error */
+/* what the large one took is given back between them */
+TEST(channel_goes_on_after_a_large_message_behind_a_small_one) {
+    enum { LEN = 2 * 1024 * 1024 };
+    TALK(k, .args = BROOD_ARGS(PEER, "echo"), .serialization = BROOD_ADVANCED);
+    char *text = test_alloc(LEN + 3);
+    memset(text, 'a', LEN + 2);
+    text[0] = text[LEN + 1] = '"';
+    k->quiet = true;
+    talk_send(t, k, "1");
+    talk_send(t, k, text);
+    RUN_UNTIL(k->messages == 2);
+    k->wait_for = 3;
+    talk_send(t, k, "3");
+    RUN();
+    CHECK_EQ(k->messages, 3);
+    CHECK_STR(k->log, "disconnect(0) exit(0) ");
+}
+
 TEST(request_to_a_real_node_program) {
     const char *node = node_program();
     static const char program[] = "process.on('message', (m) => process.send(m.data ? {id: m.id, result: m.data[0] + "

@@ -1,6 +1,8 @@
 /* Descriptors with messages: src/channel/handle.c, and what channel.c makes of it. */
 #include "harness/talk.h"
 
+#include "base/fault.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* All there is until its end, within the time that a slow machine needs; then closed. */
@@ -304,17 +307,176 @@ TEST(handles_of_any_kind_go_between_two_of_brood) {
     CHECK_EQ(k->sent_error, 0);
 }
 
-/* --- bad days --- */
+/* what the two ends say to each other does not wait for a listener */
+TEST(handles_are_given_by_a_parent_that_does_not_listen) {
+    for (int mode = 0; mode < 4; mode++) {
+        int ends[2];
+        TALK(k, .args = mode & 1 ? STRANGER("send", "\"NODE_\"", "use") : BROOD_ARGS(PEER, "send", "0", "use"),
+             .serialization = mode / 2);
+        brood_channel_listen(k->channel, NULL, k);
+        make_pipe(ends);
+        for (int i = 0; i < 5; i++)
+            CHECK_EQ(send_fds(k, "1", &ends[1], 1), 0);
+        close(ends[1]);
+        RUN_UNTIL(k->sent == 5);
+        CHECK_EQ(k->sent_error, 0);
+        CHECK_EQ(k->messages, 0);
+        k->wait_for = 6;
+        brood_channel_listen(k->channel, talk_on_message, k);
+        RUN();
+        CHECK_STR(k->log, mode & 1 ? "NODE_ 1 1 1 1 1 disconnect(0) exit(0) " : "0 1 1 1 1 1 disconnect(0) exit(0) ");
+        CHECK_STR(drain(ends[0]), "used 0 of 1used 0 of 1used 0 of 1used 0 of 1used 0 of 1");
+    }
+}
 
-/* 7b…: {"cmd":"NODE_HANDLE","type":"net.Native","msg":1}, without a descriptor; then "after" */
-#define ENVELOPE "7b22636d64223a224e4f44455f48414e444c45222c2274797065223a226e65742e4e6174697665222c226d7367223a317d0a"
-#define ACK "7b22636d64223a224e4f44455f48414e444c455f41434b227d0a"
-#define NACK "7b22636d64223a224e4f44455f48414e444c455f4e41434b227d0a"
+TEST(handle_from_a_child_that_does_not_listen) {
+    for (int stranger = 0; stranger < 2; stranger++) {
+        TALK(k, .args = stranger ? STRANGER("deaf", "give", "1") : BROOD_ARGS(PEER, "deaf", "give", "1"));
+        RUN();
+        CHECK_STR(k->log, "given disconnect(0) exit(0) ");
+    }
+}
 
 static void note_output(brood_stream *stream, const char *bytes, size_t len, void *data) {
     (void)stream;
     talk_note(data, "%.*s", (int)len, bytes);
 }
+
+/* what is closed waits for the answer to what it gave */
+TEST(handle_from_a_child_that_closes) {
+    TALK(k, .args = BROOD_ARGS(PEER, "words", "give", "1", "close"), .out = {.on_data = note_output});
+    RUN();
+    CHECK_HAS(k->log, "given ");
+    CHECK_HAS(k->log, "sent 0\n");
+    CHECK_HAS(k->log, "exit(0) ");
+}
+
+/* ordinary messages are dropped while only an answer is waited for */
+TEST(handle_that_nobody_takes_is_refused) {
+    TALK(k, .args = BROOD_ARGS(PEER, "words", "give", "1", "answer"), .out = {.on_data = note_output});
+    replied *all = NEW(replied);
+    brood_channel_listen(k->channel, NULL, k);
+    brood_body body = {.json = "{}", .json_len = BROOD_NUL};
+    CHECK_EQ(brood_channel_request(k->channel, &body, 60000, on_reply, all, NULL), 0);
+    RUN();
+    CHECK_EQ(all->status, 0);
+    CHECK_HAS(k->log, test_format("sent %d\n", -EREMOTEIO));
+}
+
+/* more than a process may have open: they come when there is room for them */
+TEST(handles_to_a_child_that_listens_late) {
+    if (test_is_emulated())
+        SKIP("its limits of descriptors are not real");
+    TALK(k, .args = BROOD_ARGS(PEER, "late", "use"), .in = {.kind = BROOD_STDIO_PIPE});
+    int ends[2], fds[200];
+    make_pipe(ends);
+    for (int i = 0; i < 200; i++)
+        fds[i] = ends[1];
+    RUN_UNTIL(brood_channel_peer_is_brood(k->channel));
+    for (int i = 0; i < 7; i++)
+        CHECK_GE(send_fds(k, "1", fds, 200), 0);
+    talk_send(t, k, "1");
+    close(ends[1]);
+    test_idle(20);
+    CHECK_EQ(k->sent + k->disconnects, 0);
+    brood_stream_write(brood_child_stream(k->child, 0), "x", 1, NULL, NULL);
+    k->wait_for = 8;
+    RUN_UNTIL(k->closes);
+    CHECK_STR(k->log, "200 200 200 200 200 200 200 0 disconnect(0) exit(0) ");
+    CHECK_EQ(k->sent, 7);
+    CHECK_EQ(k->sent_error, 0);
+    close(ends[0]);
+}
+
+/* each read of the socket ends behind one of them */
+TEST(handles_of_a_child_that_is_gone_come_before_its_exit) {
+    const char *args[2 * 150 + 3] = {PEER};
+    siginfo_t info;
+    size_t n = 1;
+    for (int i = 0; i < 150; i++) {
+        args[n++] = "raw-fd";
+        args[n++] = "310a";
+    }
+    args[n++] = "die";
+    TALK(k, .args = args);
+    CHECK_EQ(waitid(P_PID, (id_t)brood_child_pid(k->child), &info, WEXITED | WNOWAIT), 0);
+    k->quiet = true;
+    RUN();
+    CHECK_EQ(k->messages, 150);
+    CHECK_STR(k->log, "disconnect(0) exit(-9) ");
+}
+
+/* --- bad days --- */
+
+/* for this user so many are under way already: it is sent when they have arrived */
+TEST(handle_that_the_kernel_puts_off) {
+    if (!BROOD_FAULTS)
+        SKIP("a build without injected failures");
+    int ends[2];
+    TALK(k, .args = BROOD_ARGS(PEER, "use"));
+    make_pair(ends);
+    RUN_UNTIL(brood_channel_peer_is_brood(k->channel));
+    CHECK_EQ(send_fds(k, "1", ends, 1), 0);
+    talk_send(t, k, "2");
+    close(ends[0]);
+    brood__fault_arm(1, ETOOMANYREFS);
+    uv_run(t->loop, UV_RUN_NOWAIT);
+    CHECK_EQ(k->sent, 0);
+    k->wait_for = 2;
+    RUN();
+    CHECK_STR(k->log, "1 0 disconnect(0) exit(0) ");
+    CHECK_EQ(k->sent_error, 0);
+    CHECK_STR(drain(ends[1]), "used 0 of 1");
+}
+
+/* as that of an io_uring: its message cannot go, the others do */
+TEST(handle_that_the_kernel_refuses) {
+    if (!BROOD_FAULTS)
+        SKIP("a build without injected failures");
+    int ends[2];
+    TALK(k, .args = BROOD_ARGS(PEER, "answer", "echo"));
+    replied *all = NEW(replied);
+    make_pipe(ends);
+    RUN_UNTIL(brood_channel_peer_is_brood(k->channel));
+    CHECK_EQ(send_fds(k, "1", ends, 1), 0);
+    talk_send(t, k, "2");
+    brood__fault_arm(1, EINVAL);
+    RUN_UNTIL(k->sent == 1);
+    CHECK_EQ(k->sent_error, -EINVAL);
+    CHECK_EQ(request_with(k, ends[0], all), 0);
+    brood__fault_arm(1, EINVAL);
+    RUN();
+    CHECK_EQ(all->status, -EINVAL);
+    CHECK_STR(k->log, "2 disconnect(0) exit(0) ");
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* the flag belongs to all who share the file: a send that fails leaves it alone */
+TEST(handle_that_is_not_sent_stays_as_it_is) {
+    int ends[2];
+    TALK(k, .args = STRANGER("echo"));
+    make_pipe(ends);
+    CHECK_EQ(send_fds(k, "nonsense", ends, 1), -EILSEQ);
+    CHECK(!(fcntl(ends[0], F_GETFL) & O_NONBLOCK));
+    brood_channel_disconnect(k->channel);
+    RUN();
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* who asks without end, and reads no answer */
+TEST(handle_accounts_without_end_end_the_channel) {
+    static const char script[] = "yes '{\"cmd\":\"NODE_SOCKET_GET_COUNT\",\"key\":\"4:a:0\"}' >&3 2>/dev/null";
+    TALK(k, .args = BROOD_ARGS("sh", "-c", script));
+    RUN();
+    CHECK_HAS(k->log, test_format("disconnect(%d) ", -ENOBUFS));
+}
+
+/* 7b…: {"cmd":"NODE_HANDLE","type":"net.Native","msg":1}, without a descriptor; then "after" */
+#define ENVELOPE "7b22636d64223a224e4f44455f48414e444c45222c2274797065223a226e65742e4e6174697665222c226d7367223a317d0a"
+#define ACK "7b22636d64223a224e4f44455f48414e444c455f41434b227d0a"
+#define NACK "7b22636d64223a224e4f44455f48414e444c455f4e41434b227d0a"
 
 TEST(handle_that_did_not_come_is_refused) {
     static const char script[] = "echo '{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Native\",\"msg\":1}' >&3; read answer "

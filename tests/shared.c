@@ -2,11 +2,14 @@
 #include "harness/talk.h"
 
 #include "base/sys.h"
+#include "channel/channel.h"
 #include "value/v8.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -87,8 +90,9 @@ static void exchange(test *t, piece *p, const char *const *args, bool copied) {
     int r = brood_channel_send(k->channel, &(brood_body){.write = write_pieces, .data = p}, talk_on_sent, k);
     CHECK(r >= 0 || t->torture);
     if (!t->torture)
-        CHECK(copied || !brood__has(BROOD__MEMFD) ? brood_channel_queued(k->channel) > p->len
-                                                  : brood_channel_queued(k->channel) < 200);
+        CHECK(copied || !brood__has(BROOD__MEMFD) ? brood__channel_unsent(k->channel) > p->len
+                                                  : brood__channel_unsent(k->channel) < 200);
+    CHECK(r < 0 || brood_channel_queued(k->channel) > 2 * p->len); /* they count until the other end has them */
     if (r < 0)
         brood_channel_disconnect(k->channel);
     RUN();
@@ -138,6 +142,25 @@ TEST(shared_buffer_to_a_child_that_may_be_node) {
     exchange(t, p, STRANGER("send", "\"ready\"", "echo"), true);
 }
 
+/* nor where no file may be so long, which the kernel would punish by a signal */
+TEST(shared_buffer_above_the_limit_of_files) {
+    piece *p = NEW(piece);
+    struct rlimit before, low;
+    p->len = SIZE;
+    CHECK_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+    low = (struct rlimit){.rlim_cur = SIZE - 1, .rlim_max = before.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &low), 0);
+    CHECK_EQ(brood_buffer_new(p->len, &p->buffer), 0);
+    fill(brood_buffer_bytes(p->buffer), p->len, 0);
+    exchange(t, p, BROOD_ARGS(PEER, "send", "\"ready\"", "echo"), true);
+    p = NEW(piece);
+    p->len = 16 * 1024 * 1024;
+    p->bytes = test_alloc(p->len);
+    fill((unsigned char *)p->bytes, p->len, 0);
+    exchange(t, p, BROOD_ARGS(PEER, "send", "\"ready\"", "echo"), true);
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+}
+
 TEST(shared_buffer_that_cannot_be) {
     brood_buffer *buffer;
     CHECK_EQ(brood_buffer_new(0, &buffer), -EINVAL);
@@ -145,7 +168,73 @@ TEST(shared_buffer_that_cannot_be) {
     brood_buffer_done(NULL);
 }
 
+/* a message has room for 253 descriptors: what is beyond is copied */
+TEST(shared_buffers_beside_descriptors) {
+    enum { FDS = 250, BYTES = 1024 * 1024 };
+    piece *p = NEW(piece);
+    int fds[FDS];
+    for (int i = 0; i < FDS; i++)
+        fds[i] = STDERR_FILENO;
+    p->len = BYTES;
+    CHECK_EQ(brood_buffer_new(p->len, &p->buffer), 0);
+    TALK(k, .args = BROOD_ARGS(PEER, "echo"), .serialization = BROOD_ADVANCED);
+    RUN_UNTIL(brood_channel_peer_is_brood(k->channel));
+    brood_body body = {.write = write_pieces, .data = p, .fds = fds, .fd_count = FDS};
+    CHECK_EQ(brood_channel_send(k->channel, &body, talk_on_sent, k), 1); /* both are shared: 252 */
+    CHECK(brood__channel_unsent(k->channel) < 400 || !brood__has(BROOD__MEMFD));
+    body.fd_count = FDS + 2;
+    body.fds = (int[FDS + 2]){0};
+    CHECK_EQ(brood_channel_send(k->channel, &body, talk_on_sent, k), 1); /* one is */
+    body.fd_count = FDS + 3;
+    body.fds = (int[FDS + 3]){0};
+    CHECK_EQ(brood_channel_send(k->channel, &body, talk_on_sent, k), 1); /* none is */
+    CHECK_GE(brood__channel_unsent(k->channel), 3 * BYTES);
+    k->wait_for = 3;
+    RUN();
+    CHECK_STR(k->log, "array(4) array(4) array(4) disconnect(0) exit(0) ");
+    CHECK_EQ(k->sent_error, 0);
+    brood_buffer_done(p->buffer);
+}
+
 /* --- bad days --- */
+
+/* they are memory that waits, though they pass the socket by */
+TEST(shared_bytes_press_back) {
+    piece *p = NEW(piece);
+    int refused = 0, above = 0;
+    p->len = 10 * 1024 * 1024;
+    TALK(k, .args = BROOD_ARGS(PEER, "late", "send", "0"), .serialization = BROOD_ADVANCED,
+         .in = {.kind = BROOD_STDIO_PIPE}, .channel = &(brood_channel_options){.max_queued = 100 << 20});
+    RUN_UNTIL(k->messages == 1);
+    for (int i = 0; i < 10; i++) {
+        CHECK_EQ(brood_buffer_new(p->len, &p->buffer), 0);
+        int r = brood_channel_send(k->channel, &(brood_body){.write = write_pieces, .data = p}, talk_on_sent, k);
+        brood_buffer_done(p->buffer);
+        above += r == 1;
+        refused += r == -ENOBUFS;
+        uv_run(t->loop, UV_RUN_NOWAIT); /* the kernel has those that were sent */
+    }
+    CHECK_EQ(above, 6);
+    CHECK_EQ(refused, 4);
+    CHECK_GE(brood_channel_queued(k->channel), 120 << 20);
+    CHECK_EQ(k->drains, 0);
+    brood_stream_write(brood_child_stream(k->child, 0), "x", 1, NULL, NULL);
+    RUN_UNTIL(k->drains == 1 && k->sent == 6);
+    CHECK_LE(brood_channel_queued(k->channel), 65536);
+    brood_channel_disconnect(k->channel);
+    RUN();
+    CHECK_EQ(k->sent_error, 0);
+}
+
+/* pages of another size cannot be unmapped by the byte */
+TEST(shared_bytes_in_huge_pages_are_refused) {
+    brood__mapping *mapping;
+    int fd = memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
+    if (fd < 0 || ftruncate(test_fd(fd), 2 << 20) < 0)
+        SKIP("no huge pages");
+    CHECK_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE), 0);
+    CHECK_EQ(brood__mapping_new(fd, 2 << 20, &mapping), -EBADMSG);
+}
 
 static void broken_by(test *t, const char *const *args, const brood_channel_options *limits, int error) {
     TALK(k, .args = args, .serialization = BROOD_ADVANCED, .channel = limits);
@@ -187,9 +276,10 @@ TEST(shared_bytes_that_find_no_room) {
          .out = {.kind = BROOD_STDIO_IGNORE},
          .rlimits = &(brood_rlimit){.resource = RLIMIT_NOFILE, .soft = 64, .hard = 64}, .rlimit_count = 1);
     RUN_UNTIL(k->messages == 1);
-    CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.write = write_pieces, .data = p}, talk_on_sent, k), 0);
+    CHECK_EQ(brood_channel_send(k->channel, &(brood_body){.write = write_pieces, .data = p}, talk_on_sent, k), 1);
     brood_buffer_done(p->buffer);
     RUN();
+    CHECK_EQ(k->sent_error, -EPIPE);
     CHECK_STR(k->log, "0 disconnect(0) exit(0) "); /* the child's end has broken: it says -EMFILE there */
 }
 
@@ -223,7 +313,7 @@ static void on_first(brood_channel *channel, const brood_reply *reply, void *dat
     ENSURE(brood_channel_request(channel, &both, 0, on_refused, data, NULL) >= 0);
     ENSURE(brood_channel_request(channel, &(brood_body){.write = write_task, .data = data}, 0, on_result, data, NULL) >=
            0);
-    ENSURE(brood_channel_queued(channel) < 400 || !brood__has(BROOD__MEMFD));
+    ENSURE(brood__channel_unsent(channel) < 400 || !brood__has(BROOD__MEMFD));
 }
 
 TEST(shared_buffer_to_a_worker_and_back) {
@@ -238,5 +328,39 @@ TEST(shared_buffer_to_a_worker_and_back) {
     CHECK(is_filled(brood_value_at(p->kept, 3, NULL), p->len, 0));
     CHECK_EQ(p->refused, -EREMOTEIO);
     brood_value_done(&p->kept);
+    brood_buffer_done(p->buffer);
+}
+
+static bool has_mapping(brood_child *child) {
+    char line[512];
+    bool found = false;
+    FILE *maps = fopen(test_format("/proc/%d/maps", (int)brood_child_pid(child)), "r");
+    while (maps && fgets(line, sizeof line, maps))
+        found = found || strstr(line, "memfd:brood");
+    if (maps)
+        fclose(maps);
+    return found;
+}
+
+static void on_done(brood_channel *channel, const brood_reply *reply, void *data) {
+    (void)channel;
+    ((piece *)data)->refused = reply->status + 1;
+}
+
+/* an idle worker holds nobody's memory */
+TEST(shared_buffer_is_let_go_by_a_worker) {
+    piece *p = NEW(piece);
+    p->len = SIZE;
+    CHECK_EQ(brood_buffer_new(p->len, &p->buffer), 0);
+    TALK(k, .args = BROOD_ARGS(PEER, "worker"), .serialization = BROOD_ADVANCED);
+    RUN_UNTIL(brood_channel_peer_is_brood(k->channel));
+    brood_body body = {.write = write_task, .data = p};
+    CHECK_EQ(brood_channel_request(k->channel, &body, 0, on_done, p, NULL), 1);
+    RUN_UNTIL(p->refused);
+    CHECK_EQ(p->refused, 1);
+    while (has_mapping(k->child))
+        test_idle(1);
+    brood_channel_disconnect(k->channel);
+    RUN();
     brood_buffer_done(p->buffer);
 }

@@ -45,7 +45,8 @@ typedef void (*brood_on_message)(brood_channel *channel, const brood_message *me
  * The channel is closed: the last it tells. Once, from within uv_run, also after brood_channel_disconnect.
  *
  * error   0: either end has disconnected, or the other process is gone; -EBADMSG, -EMSGSIZE: what came could not be
- *         read, or is larger than it may be; else a negative errno of the socket
+ *         read, or is larger than it may be; -EMFILE, -ENOMEM: this process had no descriptor, or no memory, for what
+ *         came; -ENOBUFS: the other end asks, and reads no answers; else a negative errno of the socket
  */
 typedef void (*brood_on_disconnect)(brood_channel *channel, int error, void *data);
 
@@ -54,8 +55,11 @@ typedef void (*brood_on_channel_drain)(brood_channel *channel, void *data);
 
 /**
  * A message has been sent: the kernel has all of it (`error` 0); or never will: -EPIPE (the other end is gone),
- * -ECANCELED (this end was closed). Of a message with descriptors: the other end has said that it has them; or that it
- * has not, and drops the message: -EREMOTEIO; or it ended before it said so. Once per message, before on_disconnect.
+ * -ECANCELED (this end was closed). With descriptors, or bytes that are shared, it comes when the other end has
+ * answered for them: 0 (it has them), -EREMOTEIO (it has not, or nobody there takes them: the message is dropped),
+ * -EPIPE (it ended before it answered); or with the kernel's refusal to pass such a descriptor, as -EINVAL for an
+ * io_uring. Once per message, from within uv_run, before on_disconnect. Messages without descriptors, and those with,
+ * are told of in their own order each, not in a common one.
  */
 typedef void (*brood_on_sent)(brood_channel *channel, int error, void *data);
 
@@ -82,13 +86,13 @@ typedef struct brood_body {
 
 /** How the child's end is opened. All-zero is the default. */
 typedef struct brood_channel_options {
-    brood_on_message on_message;       /**< NULL: nothing is read until brood_channel_listen */
+    brood_on_message on_message;       /**< NULL: messages wait, up to max_message bytes, for brood_channel_listen */
     brood_on_disconnect on_disconnect; /**< may be NULL */
     brood_on_channel_drain on_drain;   /**< may be NULL */
     void *data;                        /**< handed to the callbacks; yours */
     size_t max_message;                /**< bytes; a larger one that comes ends the channel; 0: 64 MiB */
     size_t max_values;                 /**< values in one message; more end the channel; 0: 16 Mi */
-    size_t high_water;                 /**< queued bytes above which a send returns 1; 0: 128 KiB, as in Node */
+    size_t high_water;                 /**< brood_channel_queued above which a send returns 1; 0: 128 KiB, as in Node */
     size_t max_queued;                 /**< bytes; beyond, a send is refused with -ENOBUFS; 0: 256 MiB */
     uint64_t reserved[8];              /**< zero */
 } brood_channel_options;
@@ -102,9 +106,10 @@ BROOD_API int brood_channel_send_sized(brood_channel *channel, const brood_body 
 
 /**
  * Open this process's end of the channel to its parent, be that brood's brood_fork, Node's `fork()` with `execPath`, or
- * its `spawn()` with an `ipc` slot. Takes NODE_CHANNEL_FD and NODE_CHANNEL_SERIALIZATION_MODE out of the environment:
- * this is the parent's channel once, and nobody's whom this process starts. (It is the one place where brood changes
- * the environment: no other thread may use it meanwhile; setenv(3).)
+ * its `spawn()` with an `ipc` slot. Takes NODE_CHANNEL_FD and NODE_CHANNEL_SERIALIZATION_MODE out of the environment,
+ * and BROOD_CHANNEL_PARENT, by which a parent of brood's tells its process id: this is the parent's channel once, and
+ * nobody's whom this process starts. (It is the one place where brood changes the environment: no other thread may use
+ * it meanwhile; setenv(3).)
  *
  * As in Node, the channel keeps the loop alive while there is an on_message or an on_disconnect, or something is still
  * to be sent; brood_channel_ref and brood_channel_unref say otherwise.
@@ -122,6 +127,12 @@ static inline int brood_channel_open_parent(uv_loop_t *loop, const brood_channel
 
 /** The serialization that both ends use. */
 BROOD_API brood_serialization brood_channel_serialization(const brood_channel *channel);
+
+/**
+ * Whether the other end is brood's for certain, so that large bytes are shared and any descriptors sent. A child knows
+ * from the start, a parent from its child's first message, which brood sends by itself, on.
+ */
+BROOD_API bool brood_channel_peer_is_brood(const brood_channel *channel);
 
 /** Whether messages can be sent and received: from the opening until brood_channel_disconnect or the other end's. */
 BROOD_API bool brood_channel_connected(const brood_channel *channel);
@@ -154,8 +165,8 @@ BROOD_API size_t brood_channel_error_offset(const brood_channel *channel);
 /** The answer to a request. Borrowed for the call. */
 typedef struct brood_reply {
     /**
-     * 0; -EREMOTEIO (the other end answered with an error, or could not take the descriptors), -ETIMEDOUT, -ECANCELED
-     * (brood_channel_cancel), -EPIPE (the channel ended before)
+     * 0; -EREMOTEIO (the other end answered with an error, or did not take the descriptors), -ETIMEDOUT, -ECANCELED
+     * (brood_channel_cancel), -EPIPE (the channel ended before); another: the kernel passes no such descriptor
      */
     int status;
     brood_value result;   /**< status 0: the member "result" of the answer; may be missing */
@@ -218,16 +229,17 @@ BROOD_API int brood_request_reply(brood_request *request, const brood_body *resu
 /** Answer with `{id, error}`, the error in words. Otherwise as brood_request_reply. */
 BROOD_API int brood_request_fail(brood_request *request, const char *error);
 
-/** Bytes that wait to be sent. */
+/** Bytes that wait to be sent; those of shared bytes wait until the other end has mapped them. */
 BROOD_API size_t brood_channel_queued(const brood_channel *channel);
 
 /**
- * Tell messages to `on_message` from now on; NULL: to nobody, they wait. Those that came earlier and were told to nobody
- * come first, in order.
+ * Tell messages to `on_message` from now on; NULL: to nobody, they wait. Those that came earlier and were told to
+ * nobody come first, in order. The other end's answers for descriptors are taken meanwhile; its own descriptors are
+ * answered for when they are told.
  */
 BROOD_API void brood_channel_listen(brood_channel *channel, brood_on_message on_message, void *data);
 
-/** Read nothing until brood_channel_resume: the other end's sends queue up. */
+/** Read nothing until brood_channel_resume, answers for descriptors neither: the other end's sends queue up. */
 BROOD_API void brood_channel_pause(brood_channel *channel);
 
 /** Read on. */
@@ -246,8 +258,9 @@ BROOD_API void brood_channel_ref(brood_channel *channel);
 BROOD_API void brood_channel_unref(brood_channel *channel);
 
 /**
- * Give back a channel that brood_channel_open_parent opened. What is queued is still sent, as long as the loop runs;
- * nothing is told any more, but on_sent and on_reply. NULL is harmless; a child's channel is its child's, and nothing happens.
+ * Give back a channel that brood_channel_open_parent opened. What is queued is still sent, and the other end's answers
+ * for descriptors waited for, as long as the loop runs; nothing is told any more, but on_sent and on_reply. NULL is
+ * harmless; a child's channel is its child's, and nothing happens.
  */
 BROOD_API void brood_channel_close(brood_channel *channel);
 
@@ -262,10 +275,11 @@ typedef int (*brood_work)(brood_value task, brood_writer *result, void *data);
 /**
  * A worker's whole main: for each message of the parent's, one after another, call `work`, and send `{id, result}`, or
  * `{id, error}` with the error in words; `id` is the message's member of that name, if it has one. No loop is needed,
- * and none may use the channel meanwhile.
+ * and none may use the channel meanwhile. It takes no descriptors: a message with one is refused.
  *
  * Returns 0 when the parent disconnects or is gone; -ENOTCONN (no channel, as brood_channel_open_parent), -EBADMSG,
- * -EMSGSIZE (a message that could not be read, or larger than 64 MiB), or -ENOMEM.
+ * -EMSGSIZE (a message that could not be read, or larger than 64 MiB), -EMFILE (no descriptor left for bytes that are
+ * shared), or -ENOMEM.
  */
 BROOD_API int brood_worker_main(brood_work work, void *data);
 

@@ -114,9 +114,12 @@ int brood__eventfd(void) {
 }
 
 int brood__memfd(size_t size) {
+    struct rlimit largest_file;
     TRY("memfd_create", EMFILE);
     if (!brood__has(BROOD__MEMFD))
         return -ENOSYS;
+    if (getrlimit(RLIMIT_FSIZE, &largest_file) == 0 && size > largest_file.rlim_cur)
+        return -EFBIG; /* the kernel would raise SIGXFSZ */
     int fd = memfd_create("brood", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0 && (errno == ENOSYS || errno == EPERM))
         brood__lacks(BROOD__MEMFD);

@@ -10,7 +10,6 @@
 #include "base/sys.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 
 #define HIGH_WATER (128 * 1024)
 #define MAX_QUEUED (256 * 1024 * 1024)
@@ -69,7 +68,7 @@ static bool is_open(const brood_channel *c) {
 static bool keeps_alive(const brood_channel *c) {
     if (c->ref_is_set)
         return c->ref;
-    return c->owner || c->on_message || c->on_disconnect || brood__channel_unsent(c) > 0 ||
+    return c->owner || (!c->closed && (c->on_message || c->on_disconnect)) || brood__channel_unsent(c) > 0 ||
            !brood__list_empty(&c->requests.waiting) || !brood__list_empty(&c->unanswered);
 }
 
@@ -144,7 +143,7 @@ bool brood__channel_is_held(const brood_channel *c) {
 
 void brood__channel_meets_brood(brood_channel *c) {
     c->to_brood = true;
-    brood__share_bytes(&c->out, &c->document);
+    brood__expect_shared(&c->document, c->in.advanced);
 }
 
 static int read_value(brood_channel *c, const brood__frame *frame) {
@@ -152,20 +151,19 @@ static int read_value(brood_channel *c, const brood__frame *frame) {
     return brood__frame_read(&c->in, frame, &c->document);
 }
 
-static void tell_user(brood_channel *c, const brood_message *message) {
+/* Whether somebody took it. */
+static bool tell_user(brood_channel *c, const brood_message *message) {
     if (brood__requests_answer(c, message))
-        return;
-    if (c->on_message && !c->closed)
-        c->on_message(c, message, c->data);
+        return true;
+    if (!c->on_message || c->closed)
+        return false;
+    c->on_message(c, message, c->data);
+    return true;
 }
 
-/* Between the two ends; `arrival`: an envelope's, NULL if it came without. */
-static void do_internal(brood_channel *c, brood__internal what, brood_value value, const brood__arrival *arrival) {
-    brood_value none = {0};
+/* Between the two ends, but for an envelope. */
+static void do_internal(brood_channel *c, brood__internal what, brood_value value) {
     switch (what) {
-    case BROOD__ENVELOPE:
-        brood__channel_say(c, arrival ? BROOD__ACK : BROOD__NACK, none);
-        break;
     case BROOD__ACK:
         brood__channel_take_answer(c, 0);
         break;
@@ -186,14 +184,15 @@ static void do_internal(brood_channel *c, brood__internal what, brood_value valu
     }
 }
 
+/* An envelope is opened. Whoever sent descriptors, its or those of shared bytes, hears what became of them. */
 static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
     brood_message message = {.value = {&c->document, 0}};
     brood__internal internal = brood__internal_of(message.value);
-    brood_value content = message.value;
+    bool envelope = internal == BROOD__ENVELOPE, taken = true;
     brood__arrival *arrival;
     size_t count = 0;
-    if (internal == BROOD__ENVELOPE)
-        content = brood__envelope_open(content, &count);
+    if (envelope)
+        message.value = brood__envelope_open(message.value, &count);
     int r = brood__arrivals_for(&c->arrivals, begin, end, count, &c->document, &arrival);
     if (r < 0) {
         brood__channel_close(c, r);
@@ -201,14 +200,19 @@ static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
     }
     if (c->owner && c->owner->on_activity)
         c->owner->on_activity(c);
-    if (internal != BROOD__NOT_INTERNAL)
-        do_internal(c, internal, message.value, arrival);
     if (arrival) {
-        message = (brood_message){.value = content, .fds = arrival->fds, .fd_count = arrival->count};
-        internal = brood__internal_of(content);
+        message.fds = arrival->fds;
+        message.fd_count = arrival->count;
+        internal = brood__internal_of(message.value);
     }
     if (internal == BROOD__NOT_INTERNAL && brood__channel_is_live(c))
-        tell_user(c, &message);
+        taken = tell_user(c, &message);
+    else if (!envelope && end > c->acted && end - begin <= BROOD__MAX_INTERNAL)
+        do_internal(c, internal, message.value);
+    if (envelope)
+        brood__channel_say(c, arrival && taken ? BROOD__ACK : BROOD__NACK, (brood_value){0});
+    else if (c->document.shared_count > 0)
+        brood__channel_say(c, BROOD__ACK, (brood_value){0});
     brood__arrival_done(arrival);
     brood__arrivals_drop(&c->arrivals, end);
 }
@@ -251,6 +255,40 @@ static size_t tell_kept(brood_channel *c) {
         brood__frames_compact(&c->in);
     }
     return need;
+}
+
+/* The same frame may be looked at again: what is read is a copy. */
+static void act_upon(brood_channel *c, const brood__frame *frame) {
+    char copy[BROOD__MAX_INTERNAL + BROOD__FRAME_SLACK] = {0};
+    brood__frame small = {.payload = copy, .len = frame->len};
+    memcpy(copy, frame->payload, frame->len);
+    if (read_value(c, &small) == 0) { /* else it ends the channel when it is told */
+        brood_value value = {&c->document, 0};
+        do_internal(c, brood__internal_of(value), value);
+    }
+    brood__document_reset(&c->document);
+}
+
+/*
+ * What the two ends say to each other is acted upon while nobody listens, too: an answer may be among what waits, or
+ * the other end may wait for one. Envelopes are not: whoever has taken what is in them answers.
+ */
+static void act_ahead(brood_channel *c) {
+    uint64_t kept_from = c->arrivals.received - (c->in.len - c->in.at);
+    brood__frames ahead = c->in;
+    brood__frame frame;
+    size_t need;
+    if (c->acted < kept_from) {
+        c->acted = kept_from;
+        c->acted_scanned = 0;
+    }
+    ahead.at = c->in.at + (size_t)(c->acted - kept_from);
+    ahead.scanned = c->acted_scanned;
+    while (brood__channel_is_live(c) && brood__frame_next(&ahead, c->in.bytes, c->in.len, &ahead.at, &frame, &need) > 0)
+        if (brood__frame_size(&ahead, &frame) <= BROOD__MAX_INTERNAL && memmem(frame.payload, frame.len, "NODE_", 5))
+            act_upon(c, &frame);
+    c->acted = kept_from + (ahead.at - c->in.at);
+    c->acted_scanned = ahead.scanned;
 }
 
 /* What is there, and the descriptors that come with it. */
@@ -308,7 +346,9 @@ static bool read_some(brood_channel *c) {
                 see_end(c, (int)n);
             break;
         }
-        if (n < BROOD__READ_BUFFER_SIZE && !kept)
+        if (!may_tell(c) && brood__channel_is_live(c))
+            act_ahead(c);
+        if (n < BROOD__READ_BUFFER_SIZE && !kept && !c->arrivals.came)
             break; /* most likely empty now; if not, the poll says so */
     }
     c->reading = false;
@@ -409,6 +449,10 @@ int brood__channel_attach(brood_channel *c, int fd) {
 
 brood_serialization brood_channel_serialization(const brood_channel *c) {
     return c->out.advanced ? BROOD_ADVANCED : BROOD_JSON;
+}
+
+bool brood_channel_peer_is_brood(const brood_channel *c) {
+    return c->to_brood;
 }
 
 bool brood_channel_connected(const brood_channel *c) {

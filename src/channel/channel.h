@@ -57,6 +57,8 @@ struct brood_channel {
 
     brood__frames in;
     brood__arrivals arrivals;
+    uint64_t acted;       /* up to there in the stream, internal messages have been acted upon, told or not */
+    size_t acted_scanned; /* from there on: so much holds no line feed */
     brood__document document;
     size_t max_values;
     brood_on_message on_message;
@@ -68,6 +70,10 @@ struct brood_channel {
     size_t sent;
     uint64_t sent_before; /* bytes that have left and were forgotten: offsets in `sends` count on */
     size_t high_water, max_queued;
+    size_t elsewhere; /* bytes that are shared by what waits, or has not been answered */
+    size_t given;     /* descriptors that have not been answered */
+    size_t answers;   /* bytes of our own answers, and where in the stream the last one ends */
+    uint64_t answers_end;
     bool to_brood;          /* the other end is brood's, for certain */
     brood__list sends;      /* parcels without descriptors that wait to leave, in order */
     brood__list envelopes;  /* those with */
@@ -102,9 +108,14 @@ static inline bool brood__channel_is_live(const brood_channel *channel) {
 
 /* --- send.c: what leaves --- */
 
-/* Bytes that wait to leave. */
+/* Bytes that wait to leave by the socket. */
 static inline size_t brood__channel_unsent(const brood_channel *channel) {
     return channel->out.len - channel->sent;
+}
+
+/* Those, and the ones elsewhere that the other end has not mapped yet. */
+static inline size_t brood__channel_waiting(const brood_channel *channel) {
+    return brood__channel_unsent(channel) + channel->elsewhere;
 }
 
 /* Send what the socket takes; and say that no more comes, if that is so. */
@@ -113,7 +124,7 @@ void brood__channel_send_some(brood_channel *channel);
 void brood__channel_drop_queue(brood_channel *channel, int error);
 /* To the other end, ahead of its turn: two ends that wait for each other's answers would wait for ever. */
 void brood__channel_say(brood_channel *channel, brood__internal what, brood_value key);
-/* The other end has, or has not, what was sent first of all that it has not answered yet. */
+/* The other end has, or has not, what was sent first of all that it has not answered for yet. */
 void brood__channel_take_answer(brood_channel *channel, int error);
 /* No answer comes any more. */
 void brood__channel_end_unanswered(brood_channel *channel, int error);
@@ -127,6 +138,8 @@ void brood__channel_pin(brood_channel *channel);
 void brood__channel_unpin(brood_channel *channel);
 /* Tell what is due, once the present callback, or call, has returned. */
 void brood__channel_run_soon(brood_channel *channel);
+/* The same after this time, if the loop lives so long. It keeps none alive. */
+void brood__channel_wake_after(brood_channel *channel, uint64_t ms);
 /* The body, in our size; or why it cannot be sent. */
 int brood__channel_may_send(const brood_channel *channel, const brood_body *body, size_t size, brood_body *ret_body);
 /*

@@ -5,7 +5,6 @@
 #include "channel/frame.h"
 
 #include "base/memory.h"
-#include "value/json.h"
 #include "value/v8.h"
 
 #include <errno.h>
@@ -135,7 +134,7 @@ void brood__frames_done(brood__frames *f) {
 
 void brood__frame_begin(brood_writer *w) {
     w->error = 0;
-    w->frame = w->len;
+    w->frame = w->start = w->len;
     if (w->advanced)
         brood__writer_add(w, "\0\0\0\0", HEAD);
     int error = w->error;

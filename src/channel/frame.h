@@ -5,6 +5,7 @@
 #ifndef BROOD_CHANNEL_FRAME_H
 #define BROOD_CHANNEL_FRAME_H
 
+#include "value/json.h"
 #include "value/writer.h"
 
 #define BROOD__FRAME_SLACK BROOD__JSON_SLACK /* bytes behind what is looked at that can be read */

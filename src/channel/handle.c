@@ -54,7 +54,8 @@ ssize_t brood__arrivals_receive(brood__arrivals *a, int fd, void *buffer, size_t
     if (n <= 0)
         return n;
     a->received += (uint64_t)n;
-    if (came.count > 0 || came.lost)
+    a->came = came.count > 0 || came.lost;
+    if (a->came)
         *ret_kept = keep(a, begin, &came);
     return n;
 }
@@ -150,8 +151,6 @@ static int fill(brood__parcel *p, const int *fds, size_t count, bool to_node) {
         if (r >= 0)
             p->fds[p->count++] = r;
     }
-    if (r >= 0 && to_node)
-        r = brood__nonblock(p->fds[0]);
     return r < 0 ? r : 0;
 }
 
@@ -161,8 +160,7 @@ int brood__parcel_new(const int *fds, size_t count, bool to_node, brood__parcel 
     brood__parcel *p = brood__alloc(sizeof *p + count * sizeof *fds);
     if (!p)
         return -ENOMEM;
-    p->asks = count > 0;
-    int r = p->asks ? fill(p, fds, count, to_node) : 0;
+    int r = count > 0 ? fill(p, fds, count, to_node) : 0;
     if (r < 0) {
         brood__parcel_free(p);
         return r;
@@ -177,14 +175,13 @@ int brood__parcel_share(brood__parcel **parcel, brood_writer *w) {
     if (!p && brood__parcel_new(NULL, 0, false, &p) < 0)
         return -ENOMEM;
     *parcel = p;
-    if (p->count + w->shared_count > BROOD__MAX_FDS)
-        return -EMSGSIZE;
     brood__parcel *larger = brood__resize(p, sizeof *p + (p->count + w->shared_count) * sizeof *p->fds);
     if (!larger)
         return -ENOMEM;
     brood__list_init(&larger->node);
     memcpy(larger->fds + larger->count, w->shared, w->shared_count * sizeof *w->shared);
     larger->count += w->shared_count;
+    larger->elsewhere = w->shared_bytes;
     w->shared_count = 0;
     *parcel = larger;
     return 0;
@@ -201,9 +198,13 @@ void brood__parcel_free(brood__parcel *p) {
     brood__free(p);
 }
 
-void brood__share_bytes(brood_writer *w, brood__document *document) {
-    w->shares = w->advanced;
-    document->max_shared = w->advanced ? BROOD__MAX_SHARED : 0;
+void brood__share_bytes(brood_writer *w, size_t fd_count) {
+    size_t most = BROOD__MAX_FDS - fd_count;
+    w->max_shared = !w->advanced ? 0 : most < BROOD__MAX_SHARED ? (uint32_t)most : BROOD__MAX_SHARED;
+}
+
+void brood__expect_shared(brood__document *document, bool advanced) {
+    document->max_shared = advanced ? BROOD__MAX_SHARED : 0;
 }
 
 /* --- words --- */

@@ -1,7 +1,8 @@
 /*
  * Descriptors with messages. Node puts the message of one into an envelope, NODE_HANDLE, with the descriptor at the
- * envelope's first byte, and sends no second before the first has been answered; two ends of brood's put any number
- * into one, and do not wait. Either way each envelope is answered, by an ACK or a NACK, in their order.
+ * envelope's first byte, and sends no second before the first has been answered; two ends of brood's put many into one,
+ * and have several under way. Bytes that are shared go with a message the same way, between brood's. Whatever brought
+ * descriptors is answered, by an ACK or a NACK, in their order.
  */
 #ifndef BROOD_CHANNEL_HANDLE_H
 #define BROOD_CHANNEL_HANDLE_H
@@ -11,6 +12,9 @@
 #include "value/writer.h"
 
 #include <brood/channel.h>
+
+#define BROOD__MAX_GIVEN                                                                                               \
+    512 /* descriptors under way to brood that have not been answered for, if more than one message */
 
 /* --- that came --- */
 
@@ -26,6 +30,7 @@ typedef struct brood__arrival {
 /* In their order, until the message is told that they belong to; and how far the stream has come. */
 typedef struct brood__arrivals {
     uint64_t received; /* bytes */
+    bool came;         /* descriptors with the last of them: the read ended there, whatever lies behind */
     brood__list list;
     size_t count; /* of descriptors */
 } brood__arrivals;
@@ -59,14 +64,15 @@ typedef struct brood__parcel {
     void *data;
     const char *type;       /* what Node calls its descriptor; NULL: it goes to brood */
     const char *dgram_type; /* likewise, of a UDP socket */
-    bool asks;              /* in an envelope, which the other end answers */
-    size_t count;
+    size_t elsewhere;       /* bytes that are shared, until the other end has answered */
+    size_t given;           /* descriptors that have left, likewise */
+    size_t count;           /* of those that are to leave */
     int fds[];
 } brood__parcel;
 
-/* With descriptors of its own, duplicates; `to_node`: only what Node can take, and not blocking. */
+/* With descriptors of its own, duplicates; `to_node`: only what Node can take, which must not block then. */
 int brood__parcel_new(const int *fds, size_t count, bool to_node, brood__parcel **ret_parcel);
-/* More of them, which the writer shares, behind the others: 0, or -ENOMEM. *parcel may be NULL before, and moves. */
+/* The bytes that the writer shares, behind the others: 0, or -ENOMEM. *parcel may be NULL before, and moves. */
 int brood__parcel_share(brood__parcel **parcel, brood_writer *writer);
 /* The kernel has them. */
 void brood__parcel_close_fds(brood__parcel *parcel);
@@ -77,8 +83,10 @@ void brood__parcel_free(brood__parcel *parcel);
 void brood__envelope_begin(brood_writer *writer, const brood__parcel *parcel);
 void brood__envelope_end(brood_writer *writer, const brood__parcel *parcel);
 
-/* The other end is brood's: bytes may be elsewhere than in the frame, if it is one of structured clone. */
-void brood__share_bytes(brood_writer *writer, brood__document *document);
+/* To brood: bytes of the next message, which has so many descriptors, may be elsewhere than in its frame. */
+void brood__share_bytes(brood_writer *writer, size_t fd_count);
+/* From brood, likewise. */
+void brood__expect_shared(brood__document *document, bool advanced);
 
 /* --- what the two ends say to each other, and no user is told --- */
 
@@ -99,6 +107,8 @@ brood__internal brood__internal_of(brood_value message);
 
 /* What is in an envelope, however often it was wrapped: when Node sends one again it puts it into another. */
 brood_value brood__envelope_open(brood_value message, size_t *ret_count);
+
+#define BROOD__MAX_INTERNAL 512 /* bytes of one that is no envelope; Node's are shorter */
 
 /* A frame that says this; `key`: of the server that it is about, or BROOD_MISSING. */
 int brood__say(brood_writer *writer, brood__internal what, brood_value key);

@@ -105,8 +105,13 @@ static void time_passed(uv_timer_t *timer) {
             earliest = w->deadline_us;
     }
     wake_at(c, earliest);
+    brood__channel_run_soon(c);
     brood__channel_unpin(c);
     brood__loop_leave(loop);
+}
+
+void brood__channel_wake_after(brood_channel *c, uint64_t ms) {
+    wake_at(c, brood__after_ms(brood__now_us(), ms));
 }
 
 /* --- asking --- */
@@ -141,11 +146,11 @@ static void write_parsed(brood_writer *w, const brood_body *body) {
     brood_value_done(&value);
 }
 
-/* The other end has not the descriptors: it knows of no request. */
+/* The descriptors could not go, or be taken: the other end knows of no request. */
 static void sent(brood_channel *c, int error, void *data) {
     waiting *w = find(&c->requests, (uintptr_t)data);
-    if (w && error == -EREMOTEIO)
-        settle(c, w, -EREMOTEIO);
+    if (w && error < 0 && error != -ECANCELED && error != -EPIPE) /* of which the channel's end will tell */
+        settle(c, w, error);
 }
 
 static void write_request(brood_writer *w, const brood_body *body) {

@@ -1,7 +1,7 @@
 /*
- * What leaves a channel: one buffer of frames, written out when the outermost callback has returned, and the parcels that
- * know where in it they are. Descriptors go with the first byte of their frame, and what the other end answers for is
- * kept in order until it does.
+ * What leaves a channel: one buffer of frames, written out when the outermost callback has returned, and the parcels
+ * that know where in it they are. Descriptors go with the first byte of their frame, and what the other end answers for
+ * is kept in order until it does.
  */
 #include "channel/channel.h"
 
@@ -9,6 +9,9 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+
+#define RETRY_MS 10               /* until the kernel may have what it lacked */
+#define MAX_ANSWERS (1024 * 1024) /* bytes of answers that the other end asked for, and has not read */
 
 /* --- parcels --- */
 
@@ -19,6 +22,8 @@ static brood__parcel *first_parcel(const brood__list *list) {
 static void finish_parcel(brood_channel *c, brood__parcel *parcel, int error) {
     brood__list_remove(&parcel->node);
     brood__parcel_close_fds(parcel);
+    c->elsewhere -= parcel->elsewhere;
+    c->given -= parcel->given;
     parcel->error = error;
     brood__list_append(&c->finished, &parcel->node);
     brood__channel_run_soon(c);
@@ -50,6 +55,8 @@ void brood__channel_end_unanswered(brood_channel *c, int error) {
 
 static void after_sending(brood_channel *c) {
     finish_sent(c);
+    if (c->sent_before + c->sent >= c->answers_end)
+        c->answers = 0;
     if (c->sent == c->out.len) {
         c->sent_before += c->sent;
         c->out.len = c->sent = 0;
@@ -62,12 +69,17 @@ static void after_sending(brood_channel *c) {
     }
     if (c->state != BROOD__CHANNEL_ENDING || brood__channel_unsent(c) > 0)
         return;
-    if (c->closed) {
+    if (c->closed && brood__list_empty(&c->unanswered)) {
         brood__channel_close(c, 0);
     } else if (!c->shut && !c->ended && c->watch.fd >= 0) {
         c->shut = true;
         shutdown(c->watch.fd, SHUT_WR);
     }
+}
+
+/* To Node one at a time; to brood so many that it can keep them until somebody listens. */
+static bool may_go(const brood_channel *c, const brood__parcel *envelope) {
+    return brood__list_empty(&c->unanswered) || (!envelope->type && c->given + envelope->count <= BROOD__MAX_GIVEN);
 }
 
 /* How much may be sent at once: up to the next envelope, or from it on, which is *ret_envelope then, if it may go. */
@@ -76,8 +88,8 @@ static size_t sendable(const brood_channel *c, brood__parcel **ret_envelope) {
     brood__parcel *next = first_parcel(&c->envelopes);
     *ret_envelope = NULL;
     if (next && next->begin == from) {
-        if (next->type && !brood__list_empty(&c->unanswered))
-            return 0; /* one at a time */
+        if (!may_go(c, next))
+            return 0;
         *ret_envelope = next;
         next = next->node.next == &c->envelopes ? NULL : BROOD__OUTER(next->node.next, brood__parcel, node);
     }
@@ -87,39 +99,55 @@ static size_t sendable(const brood_channel *c, brood__parcel **ret_envelope) {
 static ssize_t send_envelope(brood_channel *c, brood__parcel *envelope, size_t len) {
     const char *bytes = c->out.bytes + c->sent;
     ssize_t n = brood__send_fds(c->watch.fd, bytes, len, envelope->fds, envelope->count);
-    if (n == -ETOOMANYREFS && brood__list_empty(&c->unanswered))
-        n = brood__send(c->watch.fd, bytes, len); /* without them: the other end says that it has none, and goes on */
     if (n <= 0)
         return n;
-    finish_sent(c);
+    envelope->given = envelope->count;
+    c->given += envelope->given;
     brood__parcel_close_fds(envelope);
     brood__list_remove(&envelope->node);
-    if (envelope->asks)
-        brood__list_append(&c->unanswered, &envelope->node);
-    else
-        brood__list_append(c->sends.next, &envelope->node); /* before those behind it */
+    brood__list_append(&c->unanswered, &envelope->node);
     return n;
+}
+
+/* True: there may be more to send. */
+static bool see_error(brood_channel *c, brood__parcel *envelope, int error) {
+    switch (error) {
+    case -EAGAIN:
+        c->blocked = true;
+        return false;
+    case -ENOMEM:
+    case -ENOBUFS:
+    case -ETOOMANYREFS: /* of all that this user has under way, to whomever */
+        brood__channel_wake_after(c, RETRY_MS);
+        return false;
+    case -EPIPE:
+    case -ECONNRESET: /* what the other end sent before it went is still to be read */
+        brood__channel_drop_queue(c, -EPIPE);
+        return false;
+    default:
+        if (!envelope) {
+            brood__channel_close(c, error);
+            return false;
+        }
+        c->sent += (size_t)(envelope->end - envelope->begin); /* the kernel passes no such descriptor: it stays here */
+        finish_parcel(c, envelope, error);
+        return true;
+    }
 }
 
 void brood__channel_send_some(brood_channel *c) {
     while (c->watch.fd >= 0 && brood__channel_unsent(c) > 0) {
         brood__parcel *envelope;
         size_t len = sendable(c, &envelope);
-        if (c->ended && (envelope ? envelope->asks : len == 0)) /* which nobody would answer */
+        if (c->ended && (envelope || len == 0)) /* which nobody would answer */
             brood__channel_drop_queue(c, -EPIPE);
         if (brood__channel_unsent(c) == 0 || len == 0)
             break;
         ssize_t n = envelope ? send_envelope(c, envelope, len) : brood__send(c->watch.fd, c->out.bytes + c->sent, len);
-        if (n == -ETOOMANYREFS) /* until the other end has taken those before */
+        c->blocked = false;
+        if (n < 0 && !see_error(c, envelope, (int)n))
             break;
-        c->blocked = n == -EAGAIN;
-        if (c->blocked)
-            break;
-        if (n < 0) { /* what the other end sent before it went is still to be read */
-            brood__channel_drop_queue(c, (int)n == -ECONNRESET ? -EPIPE : (int)n);
-            break;
-        }
-        c->sent += (size_t)n;
+        c->sent += n > 0 ? (size_t)n : 0;
     }
     after_sending(c);
 }
@@ -157,11 +185,13 @@ void brood__channel_say(brood_channel *c, brood__internal what, brood_value key)
     if (c->mute || c->shut || !brood__channel_is_live(c))
         return;
     size_t from = c->out.len;
-    int r = brood__say(&c->out, what, key);
+    int r = c->answers > MAX_ANSWERS ? -ENOBUFS : brood__say(&c->out, what, key);
     if (r < 0) {
         brood__channel_close(c, r); /* without it the other end might wait for ever */
         return;
     }
+    c->answers += c->out.len - from;
+    c->answers_end = c->sent_before + c->out.len;
     if (what == BROOD__ACK || what == BROOD__NACK)
         send_first(c, from);
     brood__channel_run_soon(c);
@@ -185,7 +215,7 @@ void brood__channel_tell_sent(brood_channel *c) {
 }
 
 void brood__channel_tell_drain(brood_channel *c) {
-    if (!c->above || brood__channel_unsent(c) > c->high_water / 2)
+    if (!c->above || brood__channel_waiting(c) > c->high_water / 2)
         return;
     c->above = false;
     if (c->on_drain && !c->closed && c->state == BROOD__CHANNEL_OPEN)
@@ -214,7 +244,7 @@ int brood__channel_may_send(const brood_channel *c, const brood_body *given, siz
         return -EDEADLK;
     if (!brood_channel_connected(c) || c->mute)
         return -EPIPE;
-    if (brood__channel_unsent(c) > c->max_queued)
+    if (brood__channel_waiting(c) > c->max_queued)
         return -ENOBUFS;
     *ret_body = body;
     return 0;
@@ -224,14 +254,18 @@ int brood__channel_may_send(const brood_channel *c, const brood_body *given, siz
 static int added(brood_channel *c) {
     if (!c->blocked && c->state == BROOD__CHANNEL_OPEN)
         brood__channel_run_soon(c);
-    c->above = c->above || brood__channel_unsent(c) > c->high_water;
-    return brood__channel_unsent(c) > c->high_water;
+    bool above = brood__channel_waiting(c) > c->high_water;
+    c->above = c->above || above;
+    return above;
 }
 
+/* Its envelope goes around the descriptors that were given; bytes that are shared come as part of the value. */
 static int write_frame(brood_channel *c, const brood__parcel *parcel, const brood_body *body, uint64_t id,
                        void (*write)(brood_writer *writer, const brood_body *body)) {
-    bool envelope = parcel && parcel->asks;
+    bool envelope = body->fd_count > 0;
     c->writing = true;
+    if (c->to_brood)
+        brood__share_bytes(&c->out, body->fd_count);
     brood__frame_begin(&c->out);
     if (envelope)
         brood__envelope_begin(&c->out, parcel);
@@ -255,6 +289,8 @@ int brood__channel_queue(brood_channel *c, const brood_body *body, uint64_t id,
     r = write_frame(c, parcel, body, id, write);
     if (r == 0 && c->out.shared_count > 0)
         r = brood__parcel_share(&parcel, &c->out);
+    if (r == 0 && parcel && parcel->type)
+        r = brood__nonblock(parcel->fds[0]);
     if (r < 0) {
         brood__writer_unshare(&c->out);
         c->out.len = (size_t)(begin - c->sent_before);
@@ -266,6 +302,7 @@ int brood__channel_queue(brood_channel *c, const brood_body *body, uint64_t id,
         parcel->end = c->sent_before + c->out.len;
         parcel->on_sent = on_sent;
         parcel->data = data;
+        c->elsewhere += parcel->elsewhere;
         brood__list_append(parcel->count > 0 ? &c->envelopes : &c->sends, &parcel->node);
     }
     return added(c);
@@ -287,5 +324,5 @@ size_t brood_channel_error_offset(const brood_channel *c) {
 }
 
 size_t brood_channel_queued(const brood_channel *c) {
-    return brood__channel_unsent(c);
+    return brood__channel_waiting(c);
 }

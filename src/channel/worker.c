@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <poll.h>
 
+#define RETRY_MS 10
+
 typedef struct worker {
     int fd;
     brood_work work;
@@ -31,6 +33,10 @@ static int send_out(worker *w) {
             count > 0 ? brood__send_fds(w->fd, bytes, len, w->out.shared, count) : brood__send(w->fd, bytes, len);
         if (n == -EAGAIN) { /* whoever made the socket shares its flags */
             wait_for(w->fd, POLLOUT);
+            continue;
+        }
+        if (n == -ETOOMANYREFS || n == -ENOBUFS || n == -ENOMEM) { /* others have so many under way */
+            poll(NULL, 0, RETRY_MS);
             continue;
         }
         if (n < 0)
@@ -77,30 +83,38 @@ static int answer(worker *w, brood_value task) {
     return r < 0 ? r : send_out(w);
 }
 
-static int do_frame(worker *w, const brood__frame *frame) {
-    uint64_t end = w->arrivals.received - (w->in.len - w->in.at);
+static int say(worker *w, brood__internal what) {
+    int r = brood__say(&w->out, what, (brood_value){0});
+    return r < 0 ? r : send_out(w);
+}
+
+static int do_value(worker *w, uint64_t begin, uint64_t end) {
     brood_value task = {&w->document, 0};
     brood__arrival *arrival;
     size_t count = 0;
-    brood__document_reset(&w->document);
-    int r = brood__frame_read(&w->in, frame, &w->document);
-    if (r < 0)
-        return r;
     brood__internal internal = brood__internal_of(task);
     if (internal == BROOD__ENVELOPE)
         brood__envelope_open(task, &count);
-    r = brood__arrivals_for(&w->arrivals, end - brood__frame_size(&w->in, frame), end, count, &w->document, &arrival);
+    int r = brood__arrivals_for(&w->arrivals, begin, end, count, &w->document, &arrival);
     if (r < 0)
         return r;
     brood__arrival_done(arrival); /* work has no use for it */
     brood__arrivals_drop(&w->arrivals, end);
-    if (internal == BROOD__NOT_INTERNAL)
-        return answer(w, task);
-    if (internal != BROOD__ENVELOPE)
+    if (internal == BROOD__ENVELOPE) /* or Node waits for ever, and holds back all that it sends */
+        return say(w, BROOD__NACK);
+    if (internal != BROOD__NOT_INTERNAL)
         return 0;
-    /* or Node waits for ever, and holds back all that it sends */
-    r = brood__say(&w->out, BROOD__NACK, (brood_value){0});
-    return r < 0 ? r : send_out(w);
+    r = w->document.shared_count > 0 ? say(w, BROOD__ACK) : 0;
+    return r < 0 ? r : answer(w, task);
+}
+
+static int do_frame(worker *w, const brood__frame *frame) {
+    uint64_t end = w->arrivals.received - (w->in.len - w->in.at);
+    int r = brood__frame_read(&w->in, frame, &w->document);
+    if (r == 0)
+        r = do_value(w, end - brood__frame_size(&w->in, frame), end);
+    brood__document_reset(&w->document); /* what is mapped goes now, not with the next task */
+    return r;
 }
 
 /* 1: go on; 0: the parent has disconnected. */
@@ -140,9 +154,9 @@ static int run(worker *w) {
 }
 
 static int meet_brood(worker *w) {
-    brood__share_bytes(&w->out, &w->document);
-    int r = brood__say(&w->out, BROOD__HELLO, (brood_value){0});
-    return r < 0 ? r : send_out(w);
+    brood__share_bytes(&w->out, 0);
+    brood__expect_shared(&w->document, w->in.advanced);
+    return say(w, BROOD__HELLO);
 }
 
 int brood_worker_main(brood_work work, void *data) {

@@ -8,10 +8,14 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1 */
+#endif
+#ifndef HUGETLBFS_MAGIC
+#define HUGETLBFS_MAGIC 0x958458f6 /* linux/magic.h */
 #endif
 #define SIZE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -108,9 +112,11 @@ int brood__share_copy(const void *bytes, size_t len) {
 
 int brood__mapping_new(int fd, size_t len, brood__mapping **ret_mapping) {
     struct stat status;
+    struct statfs system;
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & SIZE_SEALS) != SIZE_SEALS || !(seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) ||
-        fstat(fd, &status) < 0 || len == 0 || (uint64_t)status.st_size < len)
+        fstat(fd, &status) < 0 || len == 0 || (uint64_t)status.st_size < len || fstatfs(fd, &system) < 0 ||
+        system.f_type == HUGETLBFS_MAGIC) /* pages that cannot be unmapped by the byte */
         return -EBADMSG;
     brood__mapping *m = brood__alloc(sizeof *m);
     if (!m)

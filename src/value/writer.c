@@ -85,6 +85,7 @@ static bool grow_array(brood_writer *w, void **array, uint32_t count, uint32_t *
 /* --- one value --- */
 
 void brood__writer_unshare(brood_writer *w) {
+    w->shared_bytes = 0;
     while (w->shared_count > 0)
         brood__close(w->shared[--w->shared_count]);
 }
@@ -621,6 +622,7 @@ static bool share(brood_writer *w, brood_view view, int fd, size_t len) {
     if (fd < 0)
         return false;
     w->shared[w->shared_count++] = fd;
+    w->shared_bytes += len;
     w->objects++;
     brood__writer_add(w, "\\\2", 2);
     brood__writer_varint(w, view);
@@ -629,7 +631,7 @@ static bool share(brood_writer *w, brood_view view, int fd, size_t len) {
 }
 
 static bool may_share(const brood_writer *w, size_t len, size_t from) {
-    return w->shares && !w->error && len >= from && w->shared_count < BROOD__MAX_SHARED;
+    return w->shared_count < w->max_shared && !w->error && len >= from;
 }
 
 void brood_writer_buffer(brood_writer *w, const brood_buffer *b, size_t len) {

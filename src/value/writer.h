@@ -38,8 +38,9 @@ struct brood_writer {
     uint32_t name_count, name_capacity;
     struct brood__span {
         size_t at, len;
-    } * names;   /* structured clone: those of all open objects, where they are in the buffer */
-    bool shares; /* structured clone: the other end is brood's, and maps bytes */
+    } * names;           /* structured clone: those of all open objects, where they are in the buffer */
+    uint32_t max_shared; /* structured clone: so many bytes of a value the other end maps, as it is brood's; 0: none */
+    size_t shared_bytes;
     uint32_t shared_count;
     int shared
         [BROOD__MAX_SHARED]; /* descriptors of such bytes in the value that was written last: its channel's to take */

@@ -14,6 +14,8 @@
  *     disconnect    disconnect, once what was said is sent
  *     serve         take requests; answer each three in reverse order: {text} by that text, others by an error
  *     deaf          never listen
+ *     late          listen when a byte comes on stdin
+ *     close         close the channel, once what was said is sent
  *     slow          pause, and read on when a byte comes on stdin
  *     env           print what is left of the channel's variables, and what a child of this process gets to see
  *     die           raise SIGKILL
@@ -138,6 +140,12 @@ static void gone(brood_channel *channel, int error, void *data) {
     brood_channel_close(channel);
 }
 
+static void listen_now(uv_poll_t *input, int status, int events) {
+    (void)status, (void)events;
+    brood_channel_listen(input->data, got, NULL);
+    uv_close((uv_handle_t *)input, NULL);
+}
+
 static void send_many(brood_channel *channel, int count) {
     char text[32];
     for (int i = 0; i < count; i++) {
@@ -190,10 +198,12 @@ int main(int argc, char **argv) {
         return brood_worker_main(give_back, NULL);
     brood_channel *channel;
     brood_failure why;
-    bool deaf = false, slow = false;
+    uv_poll_t input;
+    bool deaf = false, slow = false, late = false;
     uv_loop_t *loop = uv_default_loop();
     for (int i = 1; i < argc; i++) {
         deaf = deaf || strcmp(argv[i], "deaf") == 0;
+        late = late || strcmp(argv[i], "late") == 0;
         slow = slow || strcmp(argv[i], "slow") == 0;
         echoes = echoes || strcmp(argv[i], "echo") == 0;
         serves = serves || strcmp(argv[i], "serve") == 0;
@@ -204,7 +214,7 @@ int main(int argc, char **argv) {
             write_raw(argv[i + 1], strcmp(argv[i], "raw-fd") == 0);
     }
     brood_channel_options options = {
-        .on_message = deaf ? NULL : got, .on_disconnect = deaf ? NULL : gone, .max_message = 256 << 20};
+        .on_message = deaf || late ? NULL : got, .on_disconnect = deaf ? NULL : gone, .max_message = 256 << 20};
     int r = brood_channel_open_parent(loop, &options, &channel, &why);
     if (r < 0) {
         fprintf(stderr, "brood-peer: %s\n", why.message);
@@ -216,6 +226,11 @@ int main(int argc, char **argv) {
         if (read(0, &byte, 1) < 0)
             return 96;
         brood_channel_resume(channel);
+    }
+    if (late) {
+        uv_poll_init(loop, &input, 0);
+        input.data = channel;
+        uv_poll_start(&input, UV_READABLE, listen_now);
     }
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "send") == 0)
@@ -229,6 +244,8 @@ int main(int argc, char **argv) {
                 ;
         else if (strcmp(argv[i], "disconnect") == 0)
             brood_channel_disconnect(channel);
+        else if (strcmp(argv[i], "close") == 0)
+            brood_channel_close(channel);
         else if (strcmp(argv[i], "env") == 0)
             print_env();
         else if (strcmp(argv[i], "die") == 0)
