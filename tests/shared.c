@@ -216,7 +216,7 @@ TEST(shared_bytes_press_back) {
     }
     CHECK_EQ(above, 6);
     CHECK_EQ(refused, 4);
-    CHECK_GE(brood_channel_queued(k->channel), 120 << 20);
+    CHECK_GE(brood_channel_queued(k->channel), 110 << 20);
     CHECK_EQ(k->drains, 0);
     brood_stream_write(brood_child_stream(k->child, 0), "x", 1, NULL, NULL);
     RUN_UNTIL(k->drains == 1 && k->sent == 6);
