@@ -306,15 +306,60 @@ static shortest find_shortest(uint64_t bits) {
     return (shortest){s + (v > middle || (v == middle && (s & 1))), k};
 }
 
+/* How many decimal digits it has. */
+static int count_digits(uint64_t number) {
+    static const uint64_t tens[] = {0,
+                                    10,
+                                    100,
+                                    1000,
+                                    10000,
+                                    100000,
+                                    1000000,
+                                    10000000,
+                                    100000000,
+                                    1000000000,
+                                    (uint64_t)1e10,
+                                    (uint64_t)1e11,
+                                    (uint64_t)1e12,
+                                    (uint64_t)1e13,
+                                    (uint64_t)1e14,
+                                    (uint64_t)1e15,
+                                    (uint64_t)1e16,
+                                    (uint64_t)1e17,
+                                    (uint64_t)1e18,
+                                    (uint64_t)1e19};
+    int guess = (64 - __builtin_clzll(number | 1)) * 1233 >> 12; /* log10(2) is 1233 / 4096 */
+    return guess + (number >= tens[guess]);
+}
+
+static void write_pair(unsigned number, char *text) {
+    static const char pairs[] = "0001020304050607080910111213141516171819"
+                                "2021222324252627282930313233343536373839"
+                                "4041424344454647484950515253545556575859"
+                                "6061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+    memcpy(text, pairs + (size_t)2 * number, 2);
+}
+
 static int write_digits(uint64_t number, char *ret_text) {
-    char reversed[20];
-    int count = 0;
-    do {
-        reversed[count++] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    for (int i = 0; i < count; i++)
-        ret_text[i] = reversed[count - 1 - i];
+    int count = count_digits(number);
+    char *to = ret_text + count;
+    while (number >= 100000000) { /* eight at a time: four divisions that do not wait for each other */
+        unsigned eight = (unsigned)(number % 100000000), high = eight / 10000, low = eight % 10000;
+        number /= 100000000;
+        to -= 8;
+        write_pair(high / 100, to);
+        write_pair(high % 100, to + 2);
+        write_pair(low / 100, to + 4);
+        write_pair(low % 100, to + 6);
+    }
+    unsigned rest = (unsigned)number;
+    for (; rest >= 100; rest /= 100)
+        write_pair(rest % 100, to -= 2);
+    if (rest >= 10)
+        write_pair(rest, to - 2);
+    else
+        to[-1] = (char)('0' + rest);
     return count;
 }
 
@@ -331,33 +376,32 @@ static int write_exponent(int exponent, char *ret_text) {
     return 2 + write_digits((uint64_t)(exponent < 0 ? -exponent : exponent), ret_text + 2);
 }
 
-/* `digits` are `count` digits of 0.DIGITS times 10^point. */
-static int lay_out(const char *digits, int count, int point, char *ret_text) {
+/* `digits`, of which there are `count`, as 0.DIGITS times 10^point. */
+static int lay_out(uint64_t digits, int count, int point, char *ret_text) {
     if (count <= point && point <= 21) {
-        memcpy(ret_text, digits, (size_t)count);
+        write_digits(digits, ret_text);
         memset(ret_text + count, '0', (size_t)(point - count));
         return point;
     }
     if (0 < point && point <= 21) {
-        memcpy(ret_text, digits, (size_t)point);
+        write_digits(digits, ret_text + 1);
+        for (int i = 0; i < point; i++)
+            ret_text[i] = ret_text[i + 1];
         ret_text[point] = '.';
-        memcpy(ret_text + point + 1, digits + point, (size_t)(count - point));
         return count + 1;
     }
     if (-6 < point && point <= 0) {
         ret_text[0] = '0';
         ret_text[1] = '.';
-        memset(ret_text + 2, '0', (size_t)-point);
-        memcpy(ret_text + 2 - point, digits, (size_t)count);
+        for (int i = 0; i < -point; i++)
+            ret_text[2 + i] = '0';
+        write_digits(digits, ret_text + 2 - point);
         return 2 - point + count;
     }
-    int length = 1;
-    ret_text[0] = digits[0];
-    if (count > 1) {
-        ret_text[1] = '.';
-        memcpy(ret_text + 2, digits + 1, (size_t)(count - 1));
-        length = count + 1;
-    }
+    write_digits(digits, ret_text + 1);
+    ret_text[0] = ret_text[1];
+    ret_text[1] = '.';
+    int length = count > 1 ? count + 1 : 1;
     return length + write_exponent(point - 1, ret_text + length);
 }
 
@@ -372,7 +416,6 @@ int brood__number_write(double number, char *ret_text) {
         s.digits /= 10;
         s.exponent++;
     }
-    char digits[20];
-    int count = write_digits(s.digits, digits);
-    return sign + lay_out(digits, count, count + s.exponent, ret_text);
+    int count = count_digits(s.digits);
+    return sign + lay_out(s.digits, count, count + s.exponent, ret_text);
 }
