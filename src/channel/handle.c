@@ -246,14 +246,27 @@ void brood__envelope_end(brood_writer *w, const brood__parcel *p) {
     brood_writer_end(w);
 }
 
+/* An object's member `cmd`, or NULL. By hand, and not through the view, since every message is asked for it. */
+static const brood__node *cmd_of(brood_value message) {
+    const brood__document *document = message.document;
+    if (brood_value_type(message) != BROOD_OBJECT)
+        return NULL;
+    const brood__node *nodes = document->nodes, *object = &nodes[message.node];
+    if (object->type == BROOD__REFERENCE)
+        object = &nodes[object->target];
+    uint32_t name = (uint32_t)(object - nodes) + 1, end = name - 1 + object->size;
+    for (; name < end; name = brood__node_next(document, name + 1))
+        if (nodes[name].size == 3 && memcmp(nodes[name].text, "cmd", 3) == 0)
+            return &nodes[name + 1];
+    return NULL;
+}
+
 brood__internal brood__internal_of(brood_value message) {
-    const char *cmd;
-    size_t len;
-    if (brood_value_type(message) != BROOD_OBJECT ||
-        brood_value_string(brood_value_get(message, "cmd"), &cmd, &len) < 0 || len <= 5 || memcmp(cmd, "NODE_", 5) != 0)
+    const brood__node *cmd = cmd_of(message);
+    if (!cmd || cmd->type != BROOD_STRING || cmd->size <= 5 || memcmp(cmd->text, "NODE_", 5) != 0)
         return BROOD__NOT_INTERNAL;
     for (unsigned i = BROOD__ENVELOPE; i < sizeof words / sizeof *words; i++)
-        if (strcmp(cmd, words[i]) == 0)
+        if (strcmp(cmd->text, words[i]) == 0)
             return (brood__internal)i;
     return BROOD__UNKNOWN;
 }

@@ -237,7 +237,10 @@ int brood__channel_may_send(const brood_channel *c, const brood_body *given, siz
     brood_body body = {0};
     if (!given || size > sizeof body)
         return -EINVAL;
-    memcpy(&body, given, size);
+    if (size == sizeof body)
+        body = *given;
+    else
+        memcpy(&body, given, size);
     if ((body.json != NULL) + (body.write != NULL) + (body.value != NULL) != 1 || (body.fd_count > 0 && !body.fds))
         return -EINVAL;
     if (c->writing)
