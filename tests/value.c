@@ -187,6 +187,56 @@ TEST(json_replaces_what_is_no_utf8) {
         "[\"\\\"\xef\xbf\xbd\\n\xef\xbf\xbd\",\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\",\"\xef\xbf\xbd\xef\xbf\xbd\"]");
 }
 
+/* text is looked at in blocks: whatever is in it, wherever it is, and however little is behind it */
+TEST(json_strings_are_the_same_at_every_offset) {
+    static const char *const special[] = {"", "\"", "\\", "\n", "\x1f", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
+    brood_writer w = {0};
+    for (size_t len = 0; len < 50; len++)
+        for (size_t at = 0; at <= len; at++)
+            for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
+                size_t middle = strlen(special[i]), size = len + middle, offset;
+                char *text = malloc(size ? size : 1); /* one byte too far is seen by a sanitizer */
+                ENSURE(text);
+                memset(text, 'a', size);
+                memcpy(text + at, special[i], middle);
+                w.len = 0;
+                brood__writer_begin(&w);
+                brood_writer_string(&w, text, size);
+                ENSURE(brood__writer_finish(&w) == 0);
+                brood__document document = {0};
+                char *json = malloc(w.len + BROOD__JSON_SLACK);
+                const char *read;
+                size_t read_size;
+                ENSURE(json);
+                memcpy(json, w.bytes, w.len);
+                ENSURE(brood__json_check(json, w.len, 1, &offset) == 0);
+                ENSURE(brood__json_read(&document, json, w.len, 1, &offset) == 0);
+                ENSURE(brood_value_string((brood_value){&document, 0}, &read, &read_size) == 0);
+                ENSURE(read_size == size && memcmp(read, text, size) == 0 && read[size] == 0);
+                brood__document_done(&document);
+                free(json);
+                free(text);
+            }
+    brood__writer_done(&w);
+}
+
+TEST(json_keeps_the_last_of_two_names) {
+    for (int count = 2; count < 40; count++)
+        for (int size = 1; size < 20;
+             size += size < 10 ? 1 : 4) { /* bytes of a name: up to its last one all are alike */
+            char text[2048] = "{", *to = text + 1;
+            for (int i = 0; i < count; i++)
+                to +=
+                    sprintf(to, "\"%.*s%c\":%d,", size - 1, "namesnamesnamesnames", i == count - 1 ? '0' : '0' + i, i);
+            to[-1] = '}';
+            brood_value value = parsed(text);
+            int64_t first;
+            CHECK_EQ(brood_value_count(value), count - 1);
+            CHECK_EQ(brood_value_int64(brood_value_at(value, 0, NULL), &first), 0);
+            CHECK_EQ(first, count - 1);
+        }
+}
+
 TEST(json_has_a_ceiling_of_depth) {
     char text[2048];
     brood_value value;

@@ -15,7 +15,7 @@
 #include <uv.h>
 
 #define BROOD__READ_BUFFER_SIZE 65536
-#define BROOD__READ_BUFFER_SLACK 8 /* bytes behind it that can be read, and that a reader may overwrite */
+#define BROOD__READ_BUFFER_SLACK 16 /* bytes behind it that can be read, and that a reader may overwrite */
 
 /* An object that lives on a loop and holds libuv handles in its memory. */
 typedef struct brood__loop_part {

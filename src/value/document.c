@@ -12,6 +12,7 @@
 #define KEPT_NODES 65536 /* 1 MiB; more goes back after the message that needed it */
 #define FIRST_NODES 64
 #define FEW_NAMES 64
+#define PAIRED_NAMES 12
 
 int brood__document_share(brood__document *document, uint32_t node, brood__mapping *mapping) {
     uint32_t count = document->shared_count;
@@ -150,18 +151,52 @@ int brood__names_differ(const brood__name *names, uint32_t count) {
     return differ;
 }
 
+/* Equal for equal names: their ends, in one word. */
+static uint64_t sign_name(const char *text, size_t len) {
+    if (len >= 8) {
+        uint64_t head, tail;
+        memcpy(&head, text, sizeof head);
+        memcpy(&tail, text + len - sizeof tail, sizeof tail);
+        return head ^ (tail << 32 | tail >> 32);
+    }
+    if (len >= 4) {
+        uint32_t head, tail;
+        memcpy(&head, text, sizeof head);
+        memcpy(&tail, text + len - sizeof tail, sizeof tail);
+        return (uint64_t)head << 32 | tail;
+    }
+    return len ? (uint64_t)(uint8_t)text[0] << 16 | (uint64_t)(uint8_t)text[len / 2] << 8 | (uint8_t)text[len - 1] : 0;
+}
+
+/* Most objects have so few that comparing each with each is soonest done. */
+static bool few_names_differ(const brood__document *document, uint32_t first, uint32_t count) {
+    uint64_t signs[PAIRED_NAMES];
+    const brood__node *names[PAIRED_NAMES];
+    for (uint32_t i = 0, at = first; i < count; i++) {
+        const brood__node *name = names[i] = &document->nodes[at];
+        signs[i] = sign_name(name->text, name->size);
+        for (uint32_t j = 0; j < i; j++)
+            if (signs[j] == signs[i] && names[j]->size == name->size &&
+                memcmp(names[j]->text, name->text, name->size) == 0)
+                return false;
+        at = brood__node_next(document, at + 1);
+    }
+    return true;
+}
+
 int brood__document_names_differ(const brood__document *document, uint32_t first, uint32_t count) {
     brood__name few[FEW_NAMES], *names = few;
-    if (count < 2)
-        return 1;
+    if (count <= PAIRED_NAMES)
+        return few_names_differ(document, first, count);
     if (count > FEW_NAMES)
         names = brood__alloc(count * sizeof *names);
     if (!names)
         return -ENOMEM;
-    for (uint32_t i = 0, at = first; i < count; i++) {
+    uint32_t i = 0, at = first;
+    do {
         names[i] = (brood__name){document->nodes[at].text, document->nodes[at].size};
         at = brood__node_next(document, at + 1);
-    }
+    } while (++i < count);
     int differ = brood__names_differ(names, count);
     if (names != few)
         brood__free(names);

@@ -6,9 +6,9 @@
 #include "value/json.h"
 
 #include "value/number.h"
+#include "value/scan.h"
 #include "value/utf8.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -40,21 +40,12 @@ static inline __attribute__((always_inline)) char *skip_blanks(char *at, bool bu
 
 /* --- strings --- */
 
-/* Whether a word of 8 bytes holds a quote, a backslash, a control character, or one that is not ASCII. */
-static inline uint64_t specials(uint64_t word) {
-    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
-    uint64_t quote = word ^ ones * '"', slash = word ^ ones * '\\';
-    return ((word - ones * 0x20) | (quote - ones) | (slash - ones) | word) & highs;
-}
-
 /* The first byte that is special; the text is followed by slack. */
 static inline char *skip_plain(char *at) {
-    for (;; at += sizeof(uint64_t)) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        uint64_t found = specials(le64toh(word));
-        if (found) /* a borrow marks only what is behind the first one */
-            return at + __builtin_ctzll(found) / 8;
+    for (;; at += BROOD__BLOCK) {
+        size_t plain = brood__plain_prefix(at);
+        if (plain < BROOD__BLOCK)
+            return at + plain;
     }
 }
 
@@ -77,54 +68,19 @@ static int32_t hex_unit(const char *at) {
     return unit;
 }
 
-/* Behind `\u`. A pair of halves makes one character; a half alone stays one, in three bytes. */
-static char *read_unit(reader *r, char *at, char **to, bool build) {
-    int32_t unit = hex_unit(at), low;
+/* Behind `\u`: the character, or -1, and *at is behind it. A pair of halves makes one; a half alone stays one. */
+static int32_t read_unit(char **at) {
+    int32_t unit = hex_unit(*at), low;
     if (unit < 0)
-        return fail(r, at, -EILSEQ);
-    at += 4;
-    uint32_t point = (uint32_t)unit;
-    if (unit >> 10 == 0xd800 >> 10 && at[0] == '\\' && at[1] == 'u' && (low = hex_unit(at + 2)) >> 10 == 0xdc00 >> 10) {
-        point = 0x10000 + (((uint32_t)unit & 0x3ff) << 10 | ((uint32_t)low & 0x3ff));
-        at += 6;
+        return -1;
+    char *next = *at + 4;
+    if (unit >> 10 == 0xd800 >> 10 && next[0] == '\\' && next[1] == 'u' &&
+        (low = hex_unit(next + 2)) >> 10 == 0xdc00 >> 10) {
+        unit = 0x10000 + ((unit & 0x3ff) << 10 | (low & 0x3ff));
+        next += 6;
     }
-    if (build)
-        *to += brood__utf8_write(point, *to);
-    return at;
-}
-
-/* At a backslash. */
-static inline char *read_escape(reader *r, char *at, char **to, bool build) {
-    char c;
-    switch (at[1]) {
-    case '"':
-    case '\\':
-    case '/':
-        c = at[1];
-        break;
-    case 'b':
-        c = '\b';
-        break;
-    case 'f':
-        c = '\f';
-        break;
-    case 'n':
-        c = '\n';
-        break;
-    case 'r':
-        c = '\r';
-        break;
-    case 't':
-        c = '\t';
-        break;
-    case 'u':
-        return read_unit(r, at + 2, to, build);
-    default:
-        return fail(r, at + 1, -EILSEQ);
-    }
-    if (build)
-        *(*to)++ = c;
-    return at + 2;
+    *at = next;
+    return unit;
 }
 
 /*
@@ -146,47 +102,102 @@ static char *make_room(reader *r, char *start, const char *at, char **to) {
     return room;
 }
 
+/* What a letter behind a backslash stands for; 0: nothing, or it is a `u`. */
+static const char escaped[256] = {
+    ['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
+
+/* To before `from`. */
+static inline void move(char *to, const char *from, size_t len) {
+    if (len > BROOD__BLOCK)
+        memmove(to, from, len);
+    else
+        brood__copy_short(to, from, len);
+}
+
+/* At a backslash that is none of the short escapes. Its character goes to `to`, which may be NULL. */
+static __attribute__((noinline)) char *read_unit_escape(reader *r, char *at, char *to, int *ret_len) {
+    char *behind = at + 2;
+    if (at[1] != 'u')
+        return fail(r, at + 1, -EILSEQ);
+    int32_t point = read_unit(&behind);
+    if (point < 0)
+        return fail(r, behind, -EILSEQ);
+    *ret_len = to ? brood__utf8_write((uint32_t)point, to) : 0;
+    return behind;
+}
+
 /*
- * Behind the opening quote; returns what follows the closing one. Nothing becomes longer than it is in the text, except
- * bytes that are no UTF-8.
+ * A string that is not all plain, from `text` on; `at`: the first byte that is not. Nothing becomes longer than it is in
+ * the text, except bytes that are no UTF-8.
  */
-static inline char *read_string(reader *r, char *text, const char **ret_text, uint32_t *ret_size, bool build) {
-    char *at = text, *start = text, *to = text;
-    for (;;) {
-        char *plain = at;
-        at = skip_plain(at);
-        if (build && to != plain)
-            memmove(to, plain, (size_t)(at - plain));
-        to += at - plain;
-        if (*at == '"')
-            break;
-        if (*at == '\\') {
-            at = read_escape(r, at, &to, build);
+static inline __attribute__((always_inline)) char *read_mixed(reader *r, char *text, char *at, const char **ret_text,
+                                                              uint32_t *ret_size, bool build) {
+    char *start = text, *to = at;
+    while (*at != '"') {
+        int len = 1;
+        if (*at == '\\' && escaped[(uint8_t)at[1]]) {
+            if (build)
+                *to = escaped[(uint8_t)at[1]];
+            at += 2;
+        } else if (*at == '\\') {
+            at = read_unit_escape(r, at, build ? to : NULL, &len);
             if (!at)
                 return NULL;
-            continue;
-        }
-        if ((uint8_t)*at < 0x80)
-            return fail(r, at, -EILSEQ);
-        int len = brood__utf8_length(at, r->end);
-        if (len > 0) {
-            if (build && to != at)
-                memmove(to, at, (size_t)len);
-            to += len;
+        } else if ((len = (uint8_t)*at < 0x80 ? 0 : brood__utf8_length(at, r->end)) > 0) {
+            if (build)
+                brood__copy_short(to, at, (size_t)len);
             at += len;
-            continue;
+        } else {
+            char *moved = to;
+            if (!build || len == 0)
+                return fail(r, at, -EILSEQ);
+            if (start == text && !(start = make_room(r, text, at, &moved)))
+                return NULL;
+            at -= len;
+            len = brood__utf8_write(BROOD__REPLACEMENT, to = moved);
         }
-        if (!build)
-            return fail(r, at, -EILSEQ);
-        if (start == text && !(start = make_room(r, start, at, &to)))
-            return NULL;
-        to += brood__utf8_write(BROOD__REPLACEMENT, to);
-        at -= len;
+        to += len;
+        char *from = at;
+        for (;;) { /* runs are short here: words are sooner looked at than blocks */
+            uint64_t word, found;
+            memcpy(&word, at, sizeof word);
+            found = brood__specials(le64toh(word));
+            if (found) {
+                at += __builtin_ctzll(found) / 8;
+                break;
+            }
+            at += sizeof word;
+        }
+        if (build && to != from)
+            move(to, from, (size_t)(at - from));
+        to += at - from;
     }
     if (build) {
         *to = 0;
         *ret_text = start;
         *ret_size = (uint32_t)(to - start);
+    }
+    return at + 1;
+}
+
+static __attribute__((noinline)) char *build_mixed(reader *r, char *text, char *at, const char **ret_text,
+                                                   uint32_t *ret_size) {
+    return read_mixed(r, text, at, ret_text, ret_size, true);
+}
+
+static __attribute__((noinline)) char *check_mixed(reader *r, char *text, char *at) {
+    return read_mixed(r, text, at, NULL, NULL, false);
+}
+
+/* Behind the opening quote; returns what follows the closing one. */
+static inline char *read_string(reader *r, char *text, const char **ret_text, uint32_t *ret_size, bool build) {
+    char *at = skip_plain(text);
+    if (*at != '"')
+        return build ? build_mixed(r, text, at, ret_text, ret_size) : check_mixed(r, text, at);
+    if (build) {
+        *at = 0;
+        *ret_text = text;
+        *ret_size = (uint32_t)(at - text);
     }
     return at + 1;
 }

@@ -4,7 +4,7 @@
 
 #include "value/document.h"
 
-#define BROOD__JSON_SLACK 8 /* bytes behind a text that can be read; the first of them is overwritten */
+#define BROOD__JSON_SLACK 16 /* bytes behind a text that can be read; the first of them is overwritten */
 
 /*
  * Read a text into an empty document. The text is changed, and keeps what the document's strings point to. Bytes that

@@ -1,10 +1,8 @@
 /* UTF-8, one character at a time: who has many that are ASCII skips those first. */
 #include "value/utf8.h"
 
-#include <stdbool.h>
-
 /* Table 3-7 of the Unicode standard: only the second byte's range depends on the first. */
-static int measure(const char *text, const char *end, bool halves) {
+int brood__utf8_measure(const char *text, const char *end, bool halves) {
     const uint8_t *at = (const uint8_t *)text;
     uint8_t first = at[0], low = 0x80, high = 0xbf;
     if (first < 0x80)
@@ -27,14 +25,6 @@ static int measure(const char *text, const char *end, bool halves) {
         high = 0xbf;
     }
     return len;
-}
-
-int brood__utf8_length(const char *text, const char *end) {
-    return measure(text, end, false);
-}
-
-int brood__wtf8_length(const char *text, const char *end) {
-    return measure(text, end, true);
 }
 
 uint32_t brood__utf8_read(const char *text, int length) {

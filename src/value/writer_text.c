@@ -2,6 +2,7 @@
  * Strings and dates, as they are written. JSON keeps UTF-8 as it is, and escapes halves of surrogate pairs, as
  * JSON.stringify does since ES2019; V8 has one byte for each character if all are Latin-1, else two.
  */
+#include "value/scan.h"
 #include "value/utf8.h"
 #include "value/writer.h"
 
@@ -9,73 +10,80 @@
 #include <math.h>
 #include <stdio.h>
 
+#define ROOM 8 /* for the quotes of a string, and one escape */
+
 static void no_utf8(brood_writer *w, const char *text, const char *at) {
     if (!w->error)
         w->error_at = (size_t)(at - text);
     brood__writer_fail(w, -EILSEQ);
 }
 
-/* A quote, a backslash, a control character, or no ASCII. */
-static inline bool is_special(uint8_t byte) {
-    return byte < 0x20 || byte == '"' || byte == '\\' || byte >= 0x80;
-}
-
-static const char *skip_plain(const char *at, const char *end) {
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    for (uint64_t word; end - at >= 8; at += 8) {
-        memcpy(&word, at, sizeof word);
-        uint64_t quote = word ^ ones * '"', slash = word ^ ones * '\\';
-        if (((word - ones * 0x20) | (quote - ones) | (slash - ones) | word) & ones << 7)
-            break;
-    }
-    while (at < end && !is_special((uint8_t)*at))
-        at++;
-    return at;
-}
-
-static void add_unit(brood_writer *w, uint32_t unit) {
+static char *write_escape(char *to, uint32_t unit) {
     static const char digits[] = "0123456789abcdef";
-    char escape[6] = {'\\', 'u', digits[unit >> 12], digits[unit >> 8 & 15], digits[unit >> 4 & 15], digits[unit & 15]};
-    brood__writer_add(w, escape, sizeof escape);
+    *to++ = '\\';
+    *to++ = 'u';
+    for (int shift = 12; shift >= 0; shift -= 4)
+        *to++ = digits[unit >> shift & 15];
+    return to;
 }
 
-static void add_escape(brood_writer *w, char c) {
-    static const char letters[0x20] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-    char escape[2] = {'\\', c};
-    if ((uint8_t)c < 0x20)
-        escape[1] = letters[(uint8_t)c];
-    if (escape[1])
-        brood__writer_add(w, escape, sizeof escape);
-    else
-        add_unit(w, (uint8_t)c);
+/* The plain bytes at `at`, for which there is room; returns the first that is not. */
+static inline const char *copy_plain(const char *at, const char *end, char **to) {
+    size_t plain;
+    for (; end - at >= BROOD__BLOCK; at += BROOD__BLOCK, *to += BROOD__BLOCK) {
+        memcpy(*to, at, BROOD__BLOCK);
+        plain = brood__plain_prefix(at);
+        if (plain < BROOD__BLOCK) {
+            *to += plain;
+            return at + plain;
+        }
+    }
+    plain = brood__plain_prefix_short(at, (size_t)(end - at));
+    brood__copy_short(*to, at, plain);
+    *to += plain;
+    return at + plain;
 }
 
 void brood__json_text(brood_writer *w, const char *text, size_t len) {
+    static const char letters[256] = {
+        ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
     const char *at = text, *end = text + len;
-    if (!brood__writer_reserve(w, len + 2))
+    if (!brood__writer_reserve(w, len + ROOM))
         return;
     w->bytes[w->len++] = '"';
-    while (at < end) {
-        const char *plain = at;
-        at = skip_plain(at, end);
-        brood__writer_add(w, plain, (size_t)(at - plain));
+    char *to = w->bytes + w->len, *limit = w->bytes + w->capacity;
+    for (;;) {
+        at = copy_plain(at, end, &to);
         if (at == end)
             break;
         int size = brood__wtf8_length(at, end);
+        uint32_t point = (uint8_t)*at;
         if (size < 0) {
             no_utf8(w, text, at);
             return;
         }
-        uint32_t point = size == 3 ? brood__utf8_read(at, size) : 0;
-        if (size == 1)
-            add_escape(w, *at);
-        else if (point >> 11 == 0xd800 >> 11)
-            add_unit(w, point);
-        else
-            brood__writer_add(w, at, (size_t)size);
+        if (size == 3)
+            point = brood__utf8_read(at, size);
+        if (size == 1 && letters[point]) {
+            *to++ = '\\';
+            *to++ = letters[point];
+        } else if (size == 1 || point >> 11 == 0xd800 >> 11) {
+            to = write_escape(to, point);
+        } else {
+            brood__copy_short(to, at, (size_t)size);
+            to += size;
+        }
         at += size;
+        if (limit - to < (end - at) + ROOM) { /* for the rest as it is, and one more that is not */
+            w->len = (size_t)(to - w->bytes);
+            if (!brood__writer_reserve(w, (size_t)(end - at) + ROOM))
+                return;
+            to = w->bytes + w->len;
+            limit = w->bytes + w->capacity;
+        }
     }
-    brood__writer_byte(w, '"');
+    *to++ = '"';
+    w->len = (size_t)(to - w->bytes);
 }
 
 /* How many UTF-16 units, and whether each is a byte; false: it is no UTF-8. */
