@@ -9,6 +9,7 @@
  * pinned to different CPUs, if there are two.
  *
  *     bench-channel roundtrip|oneway brood|bare N SIZE
+ *     bench-channel roundtrip|oneway brood N SIZE PROGRAM SCRIPT      the child is that: bench/peers/channel.mjs
  */
 #include "bench.h"
 
@@ -94,9 +95,9 @@ static void parent_got(brood_channel *c, const brood_message *got, void *data) {
 static void by_brood(char **argv) {
     brood_failure why;
     brood_child *child;
-    brood_options options = {.args = BROOD_ARGS("/proc/self/exe", argv[1], "child", argv[3], argv[4]),
-                             .on_message = parent_got,
-                             .on_channel_drain = pump};
+    const char *const *args = argv[5] ? BROOD_ARGS(argv[5], argv[6], argv[1], argv[3], argv[4])
+                                      : BROOD_ARGS("/proc/self/exe", argv[1], "child", argv[3], argv[4]);
+    brood_options options = {.args = args, .on_message = parent_got, .on_channel_drain = pump};
     if (brood_fork(uv_default_loop(), &options, &child, &why) < 0)
         bench_fail("brood_fork", why.message);
     channel = brood_child_channel(child);
@@ -194,13 +195,15 @@ static void by_bare(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5)
-        bench_fail("usage", "bench-channel roundtrip|oneway brood|bare N SIZE");
+    if (argc != 5 && argc != 7)
+        bench_fail("usage", "bench-channel roundtrip|oneway brood|bare N SIZE [PROGRAM SCRIPT]");
     one_way = strcmp(argv[1], "oneway") == 0;
     run.variant = argv[1];
     run.peer = argv[2];
     run.n = bench_number(argv[3]);
     size = bench_number(argv[4]) + 1;
+    if (argc == 7)
+        run.peer = "brood with a child in Node";
     message = make_message(1234567);
     last = make_message(0);
     if (strcmp(argv[2], "child") == 0)
