@@ -208,19 +208,48 @@ static inline bool is_digit(char c) {
     return (uint8_t)(c - '0') < 10;
 }
 
+/*
+ * Append the next digits to a number, 8 at most; how many. Bytes that are none end up as zeros before them; then
+ * neighbours are joined, first to four numbers below 100, these to two below 10,000, and these to one. No branch
+ * depends on how many digits there are, which nobody could foretell.
+ */
+static inline size_t append_digits(const char *at, uint64_t *number) {
+    static const uint32_t tens[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word;
+    memcpy(&word, at, sizeof word); /* there is slack behind the end */
+    word = le64toh(word) ^ ones * '0';
+    uint64_t others = (word | (word + ones * 6)) & ones * 0xf0;
+    size_t count = others ? (size_t)__builtin_ctzll(others) / 8 : 8;
+    word = count ? word << (64 - 8 * count) : 0;
+    word = word * (10 * 256 + 1) >> 8;
+    word = (word & UINT64_C(0x00ff00ff00ff00ff)) * (100 * 65536 + 1) >> 16;
+    word = (word & UINT64_C(0x0000ffff0000ffff)) * ((UINT64_C(10000) << 32) + 1) >> 32;
+    *number = *number * tens[count] + word;
+    return count;
+}
+
+/* Not inline: most numbers have no fraction, and what reads them is to stay small. */
+__attribute__((noinline)) static char *read_fraction(char *at, uint64_t *number) {
+    size_t count;
+    do
+        at += count = append_digits(at, number);
+    while (count == 8);
+    return at;
+}
+
 /* Most have no more digits than 64 bits hold, and no exponent: these in one pass. */
 static inline char *read_number(reader *r, char *start, double *ret_number) {
     bool negative = *start == '-';
     char *digits = start + negative, *at = digits;
     uint64_t number = 0;
     int exponent = 0;
-    while (is_digit(*at))
+    while (is_digit(*at)) /* few, mostly */
         number = number * 10 + (uint64_t)(*at++ - '0');
     bool usual = at > digits && (*digits != '0' || at == digits + 1);
     if (*at == '.' && usual) {
         char *fraction = ++at;
-        while (is_digit(*at))
-            number = number * 10 + (uint64_t)(*at++ - '0');
+        at = read_fraction(at, &number);
         usual = at > fraction;
         exponent = at - fraction < 20 ? (int)(fraction - at) : -20;
     }
