@@ -2,7 +2,7 @@
 
 _brood_run_options='--cwd -C --env -e --clear-env --user --group --groups --umask --nice --limit --shell
     --stdin --stdout --stderr --stderr-to-stdout --append --close-fds
-    --timeout -t --idle-timeout --kill-after -k --signal -s --preserve-status -p --own --detach
+    --timeout -t --idle-timeout --kill-after -k --signal -s --preserve-status -p --own --tree --require --detach
     --report --report-file --quiet -q --verbose -v --help -h'
 
 # Whether an option of `brood run` takes a value.
@@ -10,7 +10,7 @@ _brood_run_takes_value() {
     case $1 in
     --cwd | -C | --env | -e | --user | --group | --groups | --umask | --nice | --limit) return 0 ;;
     --stdin | --stdout | --stderr | --timeout | -t | --idle-timeout | --kill-after | -k) return 0 ;;
-    --signal | -s | --own | --report | --report-file) return 0 ;;
+    --signal | -s | --own | --require | --report | --report-file) return 0 ;;
     esac
     return 1
 }
@@ -41,7 +41,8 @@ _brood_run_value() {
         COMPREPLY=($(compgen -S = -W $'as\ncore\ncpu\ndata\nfsize\nlocks\nmemlock\nmsgqueue\nnice\nnofile\nnproc\nrss\nrtprio\nrttime\nsigpending\nstack' -- "$cur"))
         ;;
     --signal | -s) COMPREPLY=($(compgen -W $'HUP\nINT\nQUIT\nUSR1\nUSR2\nALRM\nTERM\nCONT\nWINCH\nKILL' -- "$cur")) ;;
-    --own) COMPREPLY=($(compgen -W $'child\ngroup\nnone' -- "$cur")) ;;
+    --own) COMPREPLY=($(compgen -W $'child\ngroup\ntree\nnone' -- "$cur")) ;;
+    --require) COMPREPLY=($(compgen -W $'best-effort\nkernel' -- "$cur")) ;;
     --report) COMPREPLY=($(compgen -W json -- "$cur")) ;;
     --umask) COMPREPLY=($(compgen -W $'022\n027\n077' -- "$cur")) ;;
     --timeout | -t | --idle-timeout | --kill-after | -k) COMPREPLY=($(compgen -W $'500ms\n10s\n1m\n1h' -- "$cur")) ;;

@@ -5,7 +5,7 @@ function __brood_run_words
     set -l words (commandline -opc)
     test (count $words) -ge 2; and test $words[2] = run; or return 1
     set -l valued -C --cwd -e --env --user --group --groups --umask --nice --limit --stdin --stdout --stderr \
-        -t --timeout --idle-timeout -k --kill-after -s --signal --own --report --report-file
+        -t --timeout --idle-timeout -k --kill-after -s --signal --own --require --report --report-file
     set -l i 3
     while test $i -le (count $words)
         if test $words[$i] = --
@@ -66,7 +66,9 @@ complete $run -l idle-timeout -x -a '10s 1m 1h' -d 'Stop it when it has written 
 complete $run -s k -l kill-after -x -a '500ms 10s 1m' -d 'SIGKILL so long after the first signal'
 complete $run -s s -l signal -x -a 'HUP INT QUIT USR1 USR2 ALRM TERM CONT WINCH KILL' -d 'The first signal of a stop'
 complete $run -s p -l preserve-status -d 'Exit as the command did, also after a timeout'
-complete $run -l own -x -a 'child\t"the process alone" group\t"a process group made for it" none\t"nothing"' -d 'What a stop reaches'
+complete $run -l tree -d 'Own all that descends from it'
+complete $run -l require -x -a 'best-effort kernel' -d 'Do not start it with less of a guarantee'
+complete $run -l own -x -a 'child\t"the process alone" group\t"a process group made for it" tree\t"all that descends from it" none\t"nothing"' -d 'What a stop reaches'
 complete $run -l detach -d 'Start it, print its pid, leave'
 complete $run -l report -x -a json -d 'Report how it ended'
 complete $run -l report-file -r -F -d 'The report goes to a file'

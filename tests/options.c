@@ -70,13 +70,6 @@ TEST(options_ownership_that_cannot_be_kept) {
     REFUSE("own", .own = (brood_ownership)77);
 }
 
-TEST(options_ownership_of_a_tree_is_not_there_yet) {
-    brood_failure why;
-    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE}), -ENOTSUP);
-    CHECK_EQ(why.step, BROOD_STEP_OPTIONS);
-    CHECK_HAS(why.message, "own");
-}
-
 TEST(options_signal_that_is_none) {
     REFUSE("kill_signal", .kill_signal = 65);
     REFUSE("kill_signal", .kill_signal = -1);

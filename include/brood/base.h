@@ -58,7 +58,8 @@ typedef enum brood_step {
     BROOD_STEP_CWD,          /**< chdir(2) or fchdir(2); the subject is the directory */
     BROOD_STEP_NO_NEW_PRIVS, /**< prctl(2), PR_SET_NO_NEW_PRIVS */
     BROOD_STEP_EXEC,         /**< execve(2); the subject is the program */
-    BROOD_STEP_ABORTED       /**< aborted, closed or killed before it was started */
+    BROOD_STEP_ABORTED,      /**< aborted, closed or killed before it was started */
+    BROOD_STEP_HOLDER        /**< the process that holds its tree */
 } brood_step;
 
 /**

@@ -113,6 +113,7 @@ typedef struct brood_options {
 
     /* when it ends */
     brood_ownership own;      /**< what a stop reaches */
+    brood_guarantee require;  /**< with less than this, the start is refused; zero: none is required */
     uint64_t timeout_ms;      /**< stop it so long after the call; 0: never */
     uint64_t idle_timeout_ms; /**< stop it when so long nothing came from it through a pipe; 0: never */
     int kill_signal;          /**< what a stop sends first; 0: SIGTERM */
@@ -146,6 +147,11 @@ typedef struct brood_options {
     void (*on_exit)(brood_child *child, const brood_exit *ended, void *data);
     /** ended, and every pipe is at its end: the last event */
     void (*on_close)(brood_child *child, const brood_exit *ended, void *data);
+    /**
+     * BROOD_OWN_TREE: nothing of its tree is left. `usage` is that of all of it. After on_exit; before on_close or,
+     * where the tree outlives that, after it.
+     */
+    void (*on_empty)(brood_child *child, const brood_usage *usage, void *data);
     void *data;           /**< handed to every callback; yours */
     uint64_t reserved[8]; /**< zero */
 } brood_options;
@@ -281,6 +287,9 @@ BROOD_API brood_channel *brood_child_channel(brood_child *child);
 
 /** The child that a channel belongs to; NULL for the channel to this process's parent. */
 BROOD_API brood_child *brood_channel_child(const brood_channel *channel);
+
+/** How sure it is that nothing of what it started is left after it. */
+BROOD_API brood_guarantee brood_child_guarantee(const brood_child *child);
 
 /** The options' data. */
 BROOD_API void *brood_child_data(const brood_child *child);

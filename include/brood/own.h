@@ -21,9 +21,28 @@ typedef enum brood_ownership {
      * its own is out of the terminal's foreground: it does not see Ctrl-C, and is stopped when it reads the terminal.
      */
     BROOD_OWN_GROUP,
-    BROOD_OWN_TREE, /**< reserved: -ENOTSUP today */
-    BROOD_OWN_NONE  /**< nothing: no time limit and no abort may be given, and a close lets it live */
+    /**
+     * The process and all that descends from it, whoever left its group, its session or its parent. A process of
+     * brood's own holds the tree: it ends all of it also when the host has gone, by SIGKILL too. What is left of a tree
+     * when its child is closed is ended then.
+     */
+    BROOD_OWN_TREE,
+    BROOD_OWN_NONE /**< nothing: no time limit and no abort may be given, and a close lets it live */
 } brood_ownership;
+
+/** How sure it is that nothing of what a child started outlives its end, or the host's. */
+typedef enum brood_guarantee {
+    BROOD_GUARANTEE_NONE = 0, /**< it is not: own is not TREE, or its holder was lost */
+    /**
+     * TREE: all ends but what the host may not signal (a set-user-ID program, unless the host is root), and what another
+     * process starts on its behalf, as at(1) or a container's daemon does. Whoever kills the holder takes it away.
+     */
+    BROOD_GUARANTEE_BEST_EFFORT,
+    BROOD_GUARANTEE_KERNEL /**< the kernel sees to it. No child has it in this version. */
+} brood_guarantee;
+
+/** The word for a guarantee: "none", "best-effort", "kernel". Static. Any thread. */
+BROOD_API const char *brood_guarantee_text(brood_guarantee guarantee);
 
 /** A switch that stops every child that was started with it: Node's AbortController. */
 typedef struct brood_abort brood_abort;

@@ -34,6 +34,7 @@ static const char *const step_text[] = {
     [BROOD_STEP_NO_NEW_PRIVS] = "no_new_privs",
     [BROOD_STEP_EXEC] = "exec",
     [BROOD_STEP_ABORTED] = "aborted",
+    [BROOD_STEP_HOLDER] = "holder",
 };
 
 const char *brood_step_text(brood_step step) {

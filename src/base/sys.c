@@ -131,6 +131,30 @@ int brood__memfd(size_t size) {
     return fd < 0 ? -errno : brood__fd_lift(fd, 3);
 }
 
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U /* Linux 6.3: said, or a host may have it that memory files are not to be run */
+#endif
+#define PROGRAM_FLAGS (MFD_CLOEXEC | MFD_ALLOW_SEALING)
+#define NO_CHANGE (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+int brood__program_in_memory(const char *name, const void *bytes, size_t len) {
+    TRY("memfd_create", EMFILE);
+    int fd = memfd_create(name, PROGRAM_FLAGS | MFD_EXEC);
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create(name, PROGRAM_FLAGS);
+    if (fd < 0)
+        return -errno;
+    fd = brood__fd_lift(fd, 10); /* not where a start puts its slots */
+    if (fd < 0)
+        return fd;
+    ssize_t n = brood__write(fd, bytes, len);
+    if (n == (ssize_t)len && fcntl(fd, F_ADD_SEALS, NO_CHANGE) == 0)
+        return fd;
+    int r = n < 0 ? (int)n : n == (ssize_t)len ? -errno : -EIO;
+    brood__close(fd);
+    return r;
+}
+
 int brood__epoll(void) {
     TRY("epoll_create1", EMFILE);
     int fd = epoll_create1(EPOLL_CLOEXEC);

@@ -27,6 +27,8 @@ int brood__open(const char *path, int flags);
 int brood__eventfd(void);
 /* So long, and nobody's yet; it can be sealed. */
 int brood__memfd(size_t size);
+/* A copy of a program, to be run by execveat(2); nobody can change it. */
+int brood__program_in_memory(const char *name, const void *bytes, size_t len);
 int brood__epoll(void);
 /* Move a descriptor to `at_least` or above; takes it: on error it is closed. */
 int brood__fd_lift(int fd, int at_least);

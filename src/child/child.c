@@ -75,10 +75,21 @@ void brood__child_tell_spawn(brood_child *c) {
         c->on_spawn(c, c->data);
 }
 
+/* Nothing of its tree is left. */
+static void tell_empty(brood_child *c) {
+    if (!c->owned.holder.empty || !c->on_empty)
+        return;
+    void (*on_empty)(brood_child *, const brood_usage *, void *) = c->on_empty;
+    brood_usage usage = c->owned.holder.usage;
+    c->on_empty = NULL;
+    on_empty(c, &usage, c->data);
+}
+
 void brood__child_tell(brood__post *post) {
     brood_child *c = BROOD__OUTER(post, brood_child, later);
     brood__child_pin(c);
     brood__child_tell_spawn(c);
+    tell_empty(c);
     if (c->orphan)
         tell_orphan(c);
     else
@@ -354,23 +365,38 @@ static void tell_result(brood_child *c) {
 
 /* The last event. */
 static void finish(brood_child *c) {
+    bool told = c->ended_us > 0, goes = c->closed || c->self_closing;
     brood__child_pin(c);
     brood__child_become(c, BROOD__ENDED);
-    brood__trace("close", c->exit.pid, 0, NULL);
-    c->ended_us = brood__now_us();
-    brood__owned_done(&c->owned);
-    tell_result(c);
-    if (c->on_close)
-        c->on_close(c, &c->exit, c->data);
+    if (goes || brood__deadlines_stopping(&c->deadlines) || !brood__owned_lives_on(&c->owned)) {
+        brood__watch_stop(&c->watch);
+        brood__owned_done(&c->owned);
+    }
+    if (!told) {
+        brood__trace("close", c->exit.pid, 0, NULL);
+        c->ended_us = brood__now_us();
+        tell_result(c);
+        if (c->on_close)
+            c->on_close(c, &c->exit, c->data);
+    }
     if (c->closed || c->self_closing)
         brood__child_dispose(c);
     brood__child_unpin(c);
 }
 
-/* All that a stopped child owned must be gone, or killed, before the last event is told. */
+/* Its last event was told, and something of its tree lives on: not any longer. */
+void brood__child_end_rest(brood_child *c) {
+    brood__child_become(c, BROOD__EXITED);
+    finish_if_done(c);
+}
+
+/*
+ * All that a stopped child owned must be gone, or killed, before the last event is told. So must be the tree of one that
+ * nobody is going to close; if somebody is, its tree may go on until then.
+ */
 static bool owned_is_gone(brood_child *c) {
-    if (!brood__deadlines_stopping(&c->deadlines) || c->let_live ||
-        brood__owned_settle(&c->owned, &c->deadlines, brood__now_us()))
+    bool all = c->closed || c->self_closing;
+    if (c->let_live || brood__owned_settle(&c->owned, &c->deadlines, brood__now_us(), all))
         return true;
     brood__child_update_timer(c);
     return false;
@@ -382,6 +408,8 @@ static void finish_if_done(brood_child *c) {
     flush_reports(c); /* before it is settled: whoever is told that a write failed may want to stop the child */
     if (!owned_is_gone(c))
         return;
+    if (c->owned.stop_error)
+        c->exit.stop_error = c->owned.stop_error;
     brood__abort_unlisten(&c->abort_listener);
     brood__child_close_timer(c);
     finish(c);
@@ -477,15 +505,28 @@ static void exited(brood_child *c) {
     brood__child_update_timer(c);
 }
 
+/* Of its tree, after its own end. */
+static void see_rest_end(brood_child *c) {
+    if (brood__owned_fd(&c->owned) >= 0)
+        return;
+    brood__watch_stop(&c->watch);
+    brood__child_tell_later(c);
+}
+
 static void see_exit(brood_child *c) {
     brood__child_tell_spawn(c);
-    if (!c->watch.waiting || !brood__owned_ended(&c->owned, &c->exit))
+    if (!c->watch.waiting)
         return;
+    if (!brood__owned_ended(&c->owned, &c->exit)) {
+        see_rest_end(c);
+        return;
+    }
     if (c->channel) /* whoever is told of the exit knows all that was said before */
         brood__channel_read_now(c->channel);
     if (!c->watch.waiting)
         return; /* closed meanwhile */
-    brood__watch_stop(&c->watch);
+    if (brood__owned_fd(&c->owned) < 0 || c->orphan)
+        brood__watch_stop(&c->watch);
     if (!c->orphan) {
         exited(c);
         if (c->state == BROOD__EXITED) /* else, cancelled, it has told its last already */

@@ -32,7 +32,7 @@ typedef struct brood__start_job {
     brood__job job;
     brood_child *child;
     brood__plan plan;
-    brood__process process;
+    brood__owned owned;
     brood_failure failure;
     int result;
 } brood__start_job;
@@ -66,7 +66,7 @@ struct brood_child {
     brood__start_job *job; /* STARTING */
     brood__post later;     /* what is to be told once the present callback, or call, has returned */
 
-    brood__watch watch; /* the pidfd */
+    brood__watch watch; /* what tells of its end */
     uv_timer_t timer;
     bool timer_open, timer_closing;
 
@@ -74,6 +74,7 @@ struct brood_child {
     void (*on_error)(brood_child *, const brood_failure *, void *);
     void (*on_exit)(brood_child *, const brood_exit *, void *);
     void (*on_close)(brood_child *, const brood_exit *, void *);
+    void (*on_empty)(brood_child *, const brood_usage *, void *);
     void *data;
     brood_on_result on_result;
     void *result_data;
@@ -121,7 +122,9 @@ int brood__child_fail_cancelled(const brood_child *c, brood_failure *ret_why);
 extern const brood__stream_owner brood__child_stream_owner;
 void brood__child_close_streams(brood_child *c);
 
-/* The pidfd is ready. */
+void brood__child_end_rest(brood_child *c);
+
+/* There is news of the process, or of its tree. */
 void brood__child_watch_ready(brood__watch *watch);
 
 /* There is no process, or there never should have been: tell, from within uv_run, and end. */

@@ -16,6 +16,10 @@ const brood_exit *brood_child_exit(const brood_child *c) {
     return c->state >= BROOD__EXITED ? &c->exit : NULL;
 }
 
+brood_guarantee brood_child_guarantee(const brood_child *c) {
+    return brood__owned_guarantee(&c->owned);
+}
+
 void *brood_child_data(const brood_child *c) {
     return c->data;
 }
@@ -39,7 +43,7 @@ static int send_signal(brood_child *c, int signal, int (*send)(brood__owned *, i
             brood__child_cancel_start(c);
         return 0;
     }
-    if (c->state >= BROOD__ENDED)
+    if (c->state >= BROOD__ENDED && !brood__owned_lives_on(&c->owned))
         return -ESRCH;
     if (signal != 0)
         brood__trace("signal", c->owned.process.pid, signal, NULL);
@@ -80,6 +84,7 @@ void brood_child_unref(brood_child *c) {
 
 void brood_child_detach(brood_child *c) {
     c->let_live = true;
+    brood__owned_let_go(&c->owned);
     brood__deadlines_let_live(&c->deadlines);
     brood__abort_unlisten(&c->abort_listener);
     brood__child_update_timer(c);
@@ -98,7 +103,7 @@ void brood_child_close(brood_child *c) {
     brood__child_pin(c);
     c->closed = true;
     c->spawn_untold = false;
-    c->on_spawn = NULL, c->on_error = NULL, c->on_exit = NULL, c->on_result = NULL;
+    c->on_spawn = NULL, c->on_error = NULL, c->on_exit = NULL, c->on_empty = NULL, c->on_result = NULL;
     for (size_t i = 0; i < c->stream_count; i++) {
         brood__stream_silence(&c->streams[i]);
         brood__stream_close(&c->streams[i], -ECANCELED);
@@ -107,7 +112,9 @@ void brood_child_close(brood_child *c) {
         brood__channel_silence(c->channel, true);
         brood__channel_close(c->channel, -ECANCELED);
     }
-    if (c->state == BROOD__ENDED)
+    if (c->state == BROOD__ENDED && brood__owned_lives_on(&c->owned) && !c->let_live)
+        brood__child_end_rest(c);
+    else if (c->state == BROOD__ENDED)
         brood__child_dispose(c);
     else if (c->let_live && c->state == BROOD__RUNNING)
         brood__child_let_go(c);
@@ -144,7 +151,7 @@ int brood_await_sized(brood_child *c, brood_result *ret_result, size_t size) {
     set_ref(c, true);
     while (c->state < BROOD__ENDED)
         uv_run(c->loop->uv, UV_RUN_ONCE);
-    while (c->active ||
+    while ((c->active && !c->watch.waiting) ||
            !brood__list_empty(&c->loop->closing)) /* so that the loop can be closed as soon as the child is */
         uv_run(c->loop->uv, UV_RUN_NOWAIT);
     if (unreffed)

@@ -111,12 +111,19 @@ static int check_identity(const brood_options *o, brood_failure *why) {
 }
 
 static int check_ending(const brood_options *o, brood__form form, brood_failure *why) {
-    if (o->own == BROOD_OWN_TREE)
-        return brood__fail(why, -ENOTSUP, BROOD_STEP_OPTIONS, "own", "tree ownership is not available yet");
     if (o->own < BROOD_OWN_DEFAULT || o->own > BROOD_OWN_NONE)
         return refuse(why, "own", "is no brood_ownership");
     if (o->own == BROOD_OWN_NONE && (o->timeout_ms || o->idle_timeout_ms || o->abort))
         return refuse(why, "own", "nothing is owned, so no time limit and no abort can stop it");
+    if (o->require < BROOD_GUARANTEE_NONE || o->require > BROOD_GUARANTEE_KERNEL)
+        return refuse(why, "require", "is no brood_guarantee");
+    if (o->require && o->own != BROOD_OWN_TREE)
+        return refuse(why, "require", "is given, but own is not BROOD_OWN_TREE, and nothing less guarantees anything");
+    if (o->require > BROOD_GUARANTEE_BEST_EFFORT)
+        return brood__fail(why, -ENOTSUP, BROOD_STEP_OPTIONS, "require",
+                           "the kernel's guarantee is not available in this version");
+    if (o->on_empty && o->own != BROOD_OWN_TREE)
+        return refuse(why, "on_empty", "only a tree is known to be empty: own is not BROOD_OWN_TREE");
     if (o->kill_signal && !brood_signal_name(o->kill_signal))
         return refuse(why, "kill_signal", "is no signal");
     if (form != BROOD__EXEC && o->max_buffer)

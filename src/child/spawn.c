@@ -40,19 +40,14 @@ static int attach_streams(brood_child *c, brood__plan *plan) {
     return 0;
 }
 
-/* It runs, but cannot be watched: it must not run unwatched. SIGKILL is not long in coming, so wait for it here. */
-static void end_unwatched(brood_child *c) {
-    brood__owned_signal_all(&c->owned, SIGKILL);
-    brood__reap(c->owned.process.pidfd);
-    brood__owned_done(&c->owned);
-}
-
 /* The program runs. On error it no longer does, and whatever was opened is closing. */
-static int take_process(brood_child *c, brood__plan *plan, const brood__process *process, brood_failure *why) {
-    c->owned.process = *process;
-    c->exit.pid = process->pid;
-    c->started_us = process->started_us;
-    c->watch.fd = process->pidfd;
+static int take_process(brood_child *c, brood__plan *plan, const brood__owned *owned, brood_failure *why) {
+    c->owned = *owned;
+    c->exit.pid = owned->process.pid;
+    c->started_us = owned->process.started_us;
+    c->watch.fd = brood__owned_fd(owned);
+    if (c->let_live)
+        brood__owned_let_go(&c->owned);
     int r = brood__watch_start(&c->watch);
     if (r == 0 && !c->cancelled)
         r = attach_streams(c, plan);
@@ -61,11 +56,11 @@ static int take_process(brood_child *c, brood__plan *plan, const brood__process 
         for (size_t i = 0; i < c->stream_count; i++)
             brood__stream_close(&c->streams[i], r);
         brood__child_drop_channel(c);
-        end_unwatched(c);
+        brood__owned_end_here(&c->owned); /* what cannot be watched must not run; SIGKILL is not long in coming */
         return brood__fail(why, r, BROOD_STEP_LOOP, NULL, NULL);
     }
     brood__child_become(c, BROOD__RUNNING);
-    brood__trace("spawn", process->pid, 0, c->command);
+    brood__trace("spawn", owned->process.pid, 0, c->command);
     if (c->cancelled)
         brood__child_signal_all(c, SIGKILL);
     return 0;
@@ -73,7 +68,7 @@ static int take_process(brood_child *c, brood__plan *plan, const brood__process 
 
 static void start_work(brood__job *job) {
     brood__start_job *start = BROOD__OUTER(job, brood__start_job, job);
-    start->result = brood__start(&start->plan, &start->process, &start->failure);
+    start->result = brood__owned_start(&start->owned, &start->plan, &start->failure);
 }
 
 static void start_done(brood__post *post) {
@@ -84,7 +79,7 @@ static void start_done(brood__post *post) {
     brood__child_update_busy(c);
     int r = start->result;
     if (r == 0)
-        r = take_process(c, &start->plan, &start->process, &start->failure);
+        r = take_process(c, &start->plan, &start->owned, &start->failure);
     if (r < 0)
         brood__child_failed(c, &start->failure);
     else if (c->closed && !c->cancelled)
@@ -115,6 +110,7 @@ static int start_off_loop(brood_child *c, brood__compiled *compiled, const brood
     start->job.loop = c->loop;
     start->job.done.run = start_done;
     brood__list_init(&start->job.done.node);
+    start->owned = BROOD__OWNED_NONE(compiled->reach);
     start->plan = compiled->plan;
     compiled->plan = (brood__plan){0}; /* the job's now */
     c->job = start;
@@ -136,10 +132,10 @@ static int start_off_loop(brood_child *c, brood__compiled *compiled, const brood
 }
 
 static int start_on_loop(brood_child *c, brood__compiled *compiled, brood_failure *why) {
-    brood__process process;
-    int r = brood__start(&compiled->plan, &process, why);
+    brood__owned owned = BROOD__OWNED_NONE(compiled->reach);
+    int r = brood__owned_start(&owned, &compiled->plan, why);
     if (r == 0)
-        r = take_process(c, &compiled->plan, &process, why);
+        r = take_process(c, &compiled->plan, &owned, why);
     if (r < 0)
         return r;
     if (c->on_spawn)
@@ -175,7 +171,7 @@ static int init_streams(brood_child *c, const brood__compiled *compiled) {
 static void init_child(brood_child *c, const brood_options *o, brood__form form, const brood__compiled *compiled) {
     c->asked_us = brood__now_us();
     c->watch = (brood__watch){.loop = c->loop, .ready = brood__child_watch_ready, .fd = -1, .events = EPOLLIN};
-    c->owned = (brood__owned){.process = BROOD__PROCESS_NONE, .reach = compiled->reach};
+    c->owned = BROOD__OWNED_NONE(compiled->reach);
     c->let_live = compiled->reach == BROOD_OWN_NONE;
     c->exit.code = -1;
     c->kill_signal = brood__options_kill_signal(o);
@@ -185,6 +181,7 @@ static void init_child(brood_child *c, const brood_options *o, brood__form form,
     c->on_error = o->on_error;
     c->on_exit = o->on_exit;
     c->on_close = o->on_close;
+    c->on_empty = o->on_empty;
     c->data = o->data;
     c->spawn_untold = o->on_spawn != NULL;
     c->collects = form == BROOD__EXEC;
@@ -198,7 +195,8 @@ static void init_child(brood_child *c, const brood_options *o, brood__form form,
 
 /* A start that failed before it was told of: no callback may come, whatever is still closing. */
 static void forget(brood_child *c) {
-    c->on_spawn = NULL, c->on_error = NULL, c->on_exit = NULL, c->on_close = NULL, c->on_result = NULL;
+    c->on_spawn = NULL, c->on_error = NULL, c->on_exit = NULL, c->on_close = NULL, c->on_empty = NULL,
+    c->on_result = NULL;
     for (size_t i = 0; i < c->stream_count; i++)
         brood__stream_silence(&c->streams[i]);
     if (c->channel)

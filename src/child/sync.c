@@ -41,7 +41,7 @@ typedef struct run {
 enum { POLL_PROCESS, POLL_ABORT, POLL_SLOTS };
 
 static int refuse_callbacks(const brood_options *o, brood_failure *why) {
-    bool any = o->on_spawn || o->on_error || o->on_exit || o->on_close || o->offload;
+    bool any = o->on_spawn || o->on_error || o->on_exit || o->on_close || o->on_empty || o->offload;
     const brood_stdio *io[] = {&o->in, &o->out, &o->err};
     for (size_t i = 0; i < 3 + o->slot_count; i++) {
         const brood_stdio *slot = i < 3 ? io[i] : o->slots ? &o->slots[i - 3].io : NULL;
@@ -121,7 +121,7 @@ static void cut_output(run *r) {
 
 static void process_ended(run *r) {
     if (!brood__owned_ended(&r->owned, &r->ending.exit))
-        return;
+        return; /* but of its tree there may be news */
     if (brood__deadlines_stopping(&r->deadlines))
         r->ending.exit.reason = r->deadlines.reason;
     brood__deadlines_exited(&r->deadlines, brood__now_us());
@@ -145,13 +145,13 @@ static void act_on_deadlines(run *r, uint64_t now_us) {
 static bool done(run *r) {
     if (!r->owned.ended || pipes_open(r))
         return false;
-    return !brood__deadlines_stopping(&r->deadlines) || brood__owned_settle(&r->owned, &r->deadlines, brood__now_us());
+    return brood__owned_settle(&r->owned, &r->deadlines, brood__now_us(), true);
 }
 
 static void wait_for_something(run *r, uint64_t now_us) {
     const brood__plan *plan = &r->compiled.plan;
     bool aborted = brood__deadlines_stopping(&r->deadlines) || !r->options->abort;
-    r->polls[POLL_PROCESS] = (struct pollfd){.fd = r->owned.ended ? -1 : r->owned.process.pidfd, .events = POLLIN};
+    r->polls[POLL_PROCESS] = (struct pollfd){.fd = brood__owned_fd(&r->owned), .events = POLLIN};
     r->polls[POLL_ABORT] = (struct pollfd){.fd = aborted ? -1 : brood__abort_fd(r->options->abort), .events = POLLIN};
     for (size_t i = 0; i < plan->slot_count; i++)
         r->polls[POLL_SLOTS + i] = (struct pollfd){
@@ -216,16 +216,16 @@ static int start(run *r, brood__form form, const char *command, brood_failure *w
     if (e < 0)
         return e;
     r->kill_signal = brood__options_kill_signal(o);
-    r->owned.reach = r->compiled.reach;
+    r->owned = BROOD__OWNED_NONE(r->compiled.reach);
     brood__options_deadlines(o, form, r->ending.asked_us, &r->deadlines);
-    return brood__start(&r->compiled.plan, &r->owned.process, why);
+    return brood__owned_start(&r->owned, &r->compiled.plan, why);
 }
 
 static int run_sync(brood__form form, const char *command, const brood_options *options, size_t size,
                     brood_result *ret_result, size_t result_size) {
     brood_options o;
     brood_failure why = {0};
-    run r = {.options = &o, .owned = {.process = BROOD__PROCESS_NONE}};
+    run r = {.options = &o, .owned = BROOD__OWNED_NONE(BROOD_OWN_CHILD)};
     r.ending.asked_us = brood__now_us();
     r.ending.exit.code = -1;
     int e = brood__options_copy(options, size, &o, &why);

@@ -14,9 +14,14 @@
 #include "forward.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { LOOK_MS = 10 }; /* between two looks at a command that is to stop, and is not our child */
 
 /* Those that tell a program that it is broken are no messages; the terminal's stops of brood itself are its own. */
 static bool can_be_passed_on(int signal) {
@@ -59,8 +64,10 @@ static bool is_deadly(int signal) {
     return signal == SIGHUP || signal == SIGINT || signal == SIGQUIT || signal == SIGTERM;
 }
 
+/* To a group all of them, as a terminal would; to a whole tree what is to end it. */
 static int send_signal(forward *f, int signal) {
-    return f->own == BROOD_OWN_GROUP ? brood_child_kill_owned(f->child, signal) : brood_child_kill(f->child, signal);
+    bool to_all = f->own == BROOD_OWN_GROUP || (f->own == BROOD_OWN_TREE && (is_deadly(signal) || signal == SIGKILL));
+    return to_all ? brood_child_kill_owned(f->child, signal) : brood_child_kill(f->child, signal);
 }
 
 static void pass_on(forward *f, int signal) {
@@ -82,14 +89,21 @@ static void kill_at_last(uv_timer_t *timer) {
         f->on_signal(f->data, SIGKILL, r);
 }
 
+/* That of the command, or what it was last: it may have ended by the very signal, and a holder leaves no zombie. */
+static void find_group(forward *f) {
+    pid_t pid = brood_child_pid(f->child), group = pid > 0 ? getpgid(pid) : -1;
+    if (group > 0)
+        f->group = group;
+}
+
 /*
  * Whether the command has got it without us: the terminal sends to a whole group, so it has if it is in ours. When the
  * line is lost, however, SIGHUP first goes to the session's leader alone.
  */
-static bool reached_it_already(const forward *f, int signal, int code) {
-    pid_t pid = brood_child_pid(f->child);
+static bool reached_it_already(forward *f, int signal, int code) {
     bool sent_by_kernel = code > 0;
-    return sent_by_kernel && pid > 0 && getpgid(pid) == getpgrp() && !(signal == SIGHUP && getsid(0) == getpid());
+    find_group(f);
+    return sent_by_kernel && f->group == getpgrp() && !(signal == SIGHUP && getsid(0) == getpid());
 }
 
 /*
@@ -124,9 +138,24 @@ static void handle(forward *f, int signal, int code) {
         f->stop_wanted = signal == SIGTSTP;
 }
 
+/* One that is not our child: the kernel tells its state, and not by what signal. */
+static int is_stopped(pid_t pid) {
+    char path[40], text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    const char *name_end = strrchr(text, ')');
+    return name_end && strncmp(name_end, ") T", 3) == 0;
+}
+
 /* By what signal the command is stopped at this moment, 0 if it runs. Its exit status is left to its owner. */
-static int stopped_by(pid_t pid) {
+static int stopped_by(const forward *f, pid_t pid) {
     siginfo_t info = {0};
+    if (f->own == BROOD_OWN_TREE) /* the holder's child */
+        return f->stop_wanted && is_stopped(pid) ? SIGTSTP : 0;
     if (pid <= 0 || waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
         return 0;
     return info.si_status;
@@ -139,7 +168,7 @@ static int stopped_by(pid_t pid) {
  */
 static void follow_a_stop(forward *f) {
     pid_t pid = brood_child_pid(f->child);
-    int signal = stopped_by(pid);
+    int signal = stopped_by(f, pid);
     if (signal == 0)
         return;
     if ((signal == SIGTTIN || signal == SIGTTOU) && getpgid(pid) != getpgrp()) {
@@ -150,6 +179,14 @@ static void follow_a_stop(forward *f) {
     } else if (signal == SIGTSTP && terminal_in_foreground(f->terminal)) {
         suspend(0); /* the rest of the pipeline too, as if Ctrl-Z had been typed */
     }
+}
+
+static void look_for_a_stop(uv_timer_t *timer) {
+    forward *f = timer->data;
+    if (f->child)
+        follow_a_stop(f);
+    if (!f->child || !f->stop_wanted)
+        uv_timer_stop(timer);
 }
 
 static void read_signals(forward *f) {
@@ -163,6 +200,8 @@ static void read_signals(forward *f) {
     }
     if (child_changed && f->child)
         follow_a_stop(f);
+    if (f->own == BROOD_OWN_TREE && f->stop_wanted) /* nobody tells us when it has stopped */
+        uv_timer_start(&f->stop_timer, look_for_a_stop, LOOK_MS, LOOK_MS);
 }
 
 static void readable(uv_poll_t *poll, int status, int events) {
@@ -199,14 +238,18 @@ int forward_open(forward *f, uv_loop_t *loop) {
     }
     block(SIG_SETMASK, set);
     uv_timer_init(loop, &f->kill_timer);
-    f->poll.data = f->kill_timer.data = f;
+    uv_timer_init(loop, &f->stop_timer);
+    f->poll.data = f->kill_timer.data = f->stop_timer.data = f;
     uv_poll_start(&f->poll, UV_READABLE, readable);
     uv_unref((uv_handle_t *)&f->poll); /* the command keeps the loop alive, not the listening */
     uv_unref((uv_handle_t *)&f->kill_timer);
+    uv_unref((uv_handle_t *)&f->stop_timer);
     return 0;
 }
 
 void forward_child_started(forward *f) {
+    if (f->child)
+        find_group(f);
     for (int signal = 1; f->child && f->held_back; signal++) {
         if (f->held_back & 1)
             pass_on(f, signal);
@@ -230,6 +273,7 @@ void forward_close(forward *f) {
         return;
     uv_close((uv_handle_t *)&f->poll, NULL);
     uv_close((uv_handle_t *)&f->kill_timer, NULL);
+    uv_close((uv_handle_t *)&f->stop_timer, NULL);
     close(f->fd);
     f->fd = -1;
     sigset_t none;

@@ -35,12 +35,14 @@ typedef struct forward {
     uint64_t passed_on; /* signals 1 to 64 that went to the command, a bit each */
 
     /* ours */
+    pid_t group;        /* the command's process group; 0: not known */
     uint64_t held_back; /* signals that came before it ran */
     bool ending;        /* what comes now came too late to end us */
     bool stop_wanted;   /* SIGTSTP came, and nothing has stopped yet */
     int fd;             /* -1: not open */
     uv_poll_t poll;
     uv_timer_t kill_timer;
+    uv_timer_t stop_timer;
 } forward;
 
 /** Take all signals from here on; they wait until the loop runs. Returns 0 or a negative errno. */

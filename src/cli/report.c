@@ -152,6 +152,7 @@ static void put_end(FILE *out, const report *r) {
     bool started = ended->pid > 0;
     put_number(out, "pid", ended->pid, started);
     put_text(out, "own", r->own);
+    put_text(out, "guarantee", brood_guarantee_text(r->guarantee));
     put_number(out, "code", ended->code, started && ended->code >= 0);
     put_text(out, "signal", ended->signal ? brood_signal_name(ended->signal) : NULL);
     put_bool(out, "core_dumped", ended->core_dumped, started);
@@ -178,6 +179,14 @@ static void put_usage(FILE *out, const brood_exit *ended) {
     put_number(out, "involuntary_switches", (int64_t)used->involuntary_switches, known);
 }
 
+static void put_tree(FILE *out, const brood_usage *used) {
+    static const brood_usage none;
+    const brood_usage *u = used ? used : &none;
+    put_ms(out, "tree_user_ms", u->user_us, used);
+    put_ms(out, "tree_system_ms", u->system_us, used);
+    put_number(out, "tree_largest_rss_kb", (int64_t)u->max_rss_kb, used);
+}
+
 int report_write(int fd, const report *r) {
     char *line = NULL;
     size_t len = 0;
@@ -187,6 +196,7 @@ int report_write(int fd, const report *r) {
     put_command(out, r->command);
     put_end(out, r);
     put_usage(out, r->ended);
+    put_tree(out, r->tree_usage);
     fputs("}\n", out);
     bool whole = !ferror(out);
     int result = fclose(out) == 0 && whole ? cli_write_all(fd, line, len) : -ENOMEM;

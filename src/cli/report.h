@@ -13,10 +13,12 @@ typedef struct report {
     const char *const *command; /* NULL-terminated */
     const brood_exit *ended;
     const brood_failure *failure; /* of the start; code 0: none */
-    const char *own;              /* what was owned: "group" */
-    const char *message;          /* how it ended in words; NULL: as it should */
-    struct timespec started;      /* wall clock */
-    int status;                   /* what brood exits with */
+    brood_guarantee guarantee;
+    const brood_usage *tree_usage; /* NULL: not a tree, or not known */
+    const char *own;               /* what was owned: "group" */
+    const char *message;           /* how it ended in words; NULL: as it should */
+    struct timespec started;       /* wall clock */
+    int status;                    /* what brood exits with */
 } report;
 
 /** Write it in one piece. Returns 0 or a negative errno. */

@@ -100,9 +100,19 @@ static void command_failed(brood_child *child, const brood_failure *why, void *t
     ((run *)the_run)->failure = *why;
 }
 
+/* What it has left of its tree goes with it. */
 static void command_exited(brood_child *child, const brood_exit *ended, void *the_run) {
+    run *r = the_run;
+    r->ended = *ended;
+    if (r->own == BROOD_OWN_TREE && !run_was_stopped(r))
+        brood_child_kill_owned(child, SIGKILL);
+}
+
+static void tree_ended(brood_child *child, const brood_usage *usage, void *the_run) {
+    run *r = the_run;
     (void)child;
-    ((run *)the_run)->ended = *ended;
+    r->tree_usage = *usage;
+    r->tree_ended = true;
 }
 
 static void command_closed(brood_child *child, const brood_exit *ended, void *the_run) {
@@ -110,6 +120,7 @@ static void command_closed(brood_child *child, const brood_exit *ended, void *th
     if (r->options->detach && r->failure.code == 0)
         return; /* it was let go, and lives */
     r->ended = *ended;
+    r->guarantee = brood_child_guarantee(child);
     r->closed = true;
     forward_child_ended(&r->forward);
     relay_forget_stream(&r->relays[0]);
@@ -187,6 +198,7 @@ static void carry_out(run *r) {
     options.on_error = command_failed;
     options.on_exit = command_exited;
     options.on_close = command_closed;
+    options.on_empty = r->own == BROOD_OWN_TREE ? tree_ended : NULL;
     options.data = r;
     clock_gettime(CLOCK_REALTIME, &r->started);
     if (brood_spawn(&r->loop, &options, &child, &r->failure) < 0)

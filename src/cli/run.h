@@ -48,11 +48,14 @@ typedef struct run {
     /* how it went */
     brood_failure failure; /* why it was not started; code 0: it was */
     brood_exit ended;
-    bool closed;     /* nothing more comes from it */
-    int last_signal; /* the last one passed on */
-    int left_by;     /* a signal made brood leave, with output unwritten */
-    bool held;       /* that the terminal stopped it has been told */
-    bool failed;     /* brood could not do its part, and has said so */
+    brood_guarantee guarantee;
+    bool tree_ended;
+    brood_usage tree_usage; /* once tree_ended */
+    bool closed;            /* nothing more comes from it */
+    int last_signal;        /* the last one passed on */
+    int left_by;            /* a signal made brood leave, with output unwritten */
+    bool held;              /* that the terminal stopped it has been told */
+    bool failed;            /* brood could not do its part, and has said so */
 } run;
 
 /* --- run_setup.c --- */
@@ -80,7 +83,7 @@ int run_fail(run *r, brood_step step, const char *what, int code);
 
 /* --- run_outcome.c --- */
 
-/** "group", "child" or "none". */
+/** "group", "child", "tree" or "none". */
 const char *run_own_word(brood_ownership own);
 
 /** The command as a shell would read it. Returns ret_text. */

@@ -101,16 +101,25 @@ static int read_own(const char *text, void *field, args_problem *problem) {
     static const struct {
         const char *name;
         brood_ownership own;
-    } choices[] = {{"child", BROOD_OWN_CHILD}, {"group", BROOD_OWN_GROUP}, {"none", BROOD_OWN_NONE}};
+    } choices[] = {
+        {"child", BROOD_OWN_CHILD}, {"group", BROOD_OWN_GROUP}, {"tree", BROOD_OWN_TREE}, {"none", BROOD_OWN_NONE}};
     for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
         if (strcmp(text, choices[i].name) == 0) {
             *(brood_ownership *)field = choices[i].own;
             return 0;
         }
     }
-    if (strcmp(text, "tree") == 0)
-        return args_refuse(problem, "not available yet; group is the widest");
-    return args_refuse(problem, "write child, group or none");
+    return args_refuse(problem, "write child, group, tree or none");
+}
+
+static int read_guarantee(const char *text, void *field, args_problem *problem) {
+    for (brood_guarantee g = BROOD_GUARANTEE_BEST_EFFORT; g <= BROOD_GUARANTEE_KERNEL; g++) {
+        if (strcmp(text, brood_guarantee_text(g)) == 0) {
+            *(brood_guarantee *)field = g;
+            return 0;
+        }
+    }
+    return args_refuse(problem, "write best-effort or kernel");
 }
 
 static int read_report(const char *text, void *field, args_problem *problem) {
@@ -332,9 +341,19 @@ static const args_option table[] = {
      .value = "WHAT",
      .read = read_own,
      FIELD(own),
-     .also = "foreground tree process-group kill-group",
-     .help = "what a stop reaches: child, group (a process group made for it), none; group by default, child at a "
-             "terminal"},
+     .also = "foreground process-group kill-group",
+     .help = "what a stop reaches: child, group (a process group made for it), tree, none; group by default, child at "
+             "a terminal"},
+    {.name = "tree",
+     FIELD(tree),
+     .also = "kill-tree no-orphans subreaper",
+     .help = "own all that descends from it: nothing of it is left when it ends, or when brood does, even by SIGKILL"},
+    {.name = "require",
+     .value = "GUARANTEE",
+     .read = read_guarantee,
+     FIELD(require),
+     .also = "guarantee",
+     .help = "with --tree: do not start it unless that is guaranteed so well: best-effort, kernel"},
     {.name = "detach",
      FIELD(detach),
      .also = "background daemon daemonize fork",
@@ -377,7 +396,9 @@ static const char *needs_somebody(const run_options *o) {
         return "preserve-status";
     if (o->report || o->report_file)
         return o->report_file ? "report-file" : "report";
-    return o->own == BROOD_OWN_CHILD || o->own == BROOD_OWN_GROUP ? "own" : NULL;
+    if (o->tree)
+        return "tree";
+    return o->own != BROOD_OWN_DEFAULT && o->own != BROOD_OWN_NONE ? "own" : NULL;
 }
 
 static int check_command(const run_options *o, args_problem *problem) {
@@ -399,6 +420,10 @@ static int check_contradictions(const run_options *o, args_problem *problem) {
         return args_refuse(problem, "--quiet and --verbose contradict each other");
     if (o->own == BROOD_OWN_NONE && (is_set(&o->timeout) || is_set(&o->idle_timeout)))
         return args_refuse(problem, "with --own none a timeout would reach nothing; use --own child or group");
+    if (o->tree && o->own != BROOD_OWN_DEFAULT && o->own != BROOD_OWN_TREE)
+        return args_refuse(problem, "--tree and --own contradict each other");
+    if (o->require && !o->tree && o->own != BROOD_OWN_TREE)
+        return args_refuse(problem, "--require needs --tree: nothing less guarantees anything");
     const char *needs = o->detach ? needs_somebody(o) : NULL;
     if (needs)
         return args_refuse(problem, "--%s needs somebody who waits, and --detach leaves at once", needs);
@@ -432,6 +457,7 @@ void run_options_print_help(FILE *file) {
           "\nExamples:\n"
           "  brood run --timeout 30s --limit as=2G -- make -j8\n"
           "  brood run --user www-data --cwd /srv --stdout log --append -- ./server\n"
+          "  brood run --tree --timeout 1h -- ./integration-tests\n"
           "  brood run --report json --stdin null -- ./job\n"
           "\nManual: man brood-run.\n",
           file);

@@ -57,6 +57,8 @@ typedef struct run_options {
     int signal; /* 0: SIGTERM */
     bool preserve_status;
     brood_ownership own;
+    bool tree; /* the same as own TREE */
+    brood_guarantee require;
     bool detach;
     /* what is told */
     bool report;

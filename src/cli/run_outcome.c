@@ -13,12 +13,18 @@
 #include "text.h"
 
 const char *run_own_word(brood_ownership own) {
-    return own == BROOD_OWN_GROUP ? "group" : own == BROOD_OWN_CHILD ? "child" : "none";
+    static const char *const words[] = {
+        [BROOD_OWN_CHILD] = "child", [BROOD_OWN_GROUP] = "group", [BROOD_OWN_TREE] = "tree", [BROOD_OWN_NONE] = "none"};
+    return words[own];
 }
 
 const char *run_command_line(const run *r, char *ret_text, size_t size) {
     brood_quote(r->args, ret_text, size);
     return ret_text;
+}
+
+static bool lost_its_holder(const run *r) {
+    return r->ended.stop_error == -EOWNERDEAD;
 }
 
 bool run_was_stopped(const run *r) {
@@ -69,7 +75,7 @@ static const char *describe_end(const run *r, char *ret_text, size_t size) {
     const run_options *o = r->options;
     describe_exit(&r->ended, end, sizeof end);
     char stopped[100] = "";
-    if (r->ended.stop_error)
+    if (r->ended.stop_error && !lost_its_holder(r))
         snprintf(stopped, sizeof stopped, "could not be stopped (%s), ", strerror(-r->ended.stop_error));
     if (r->ended.reason == BROOD_REASON_TIMED_OUT)
         snprintf(ret_text, size, "timed out after %s, %s%s", text_write_duration(o->timeout.ms, time, sizeof time),
@@ -78,6 +84,8 @@ static const char *describe_end(const run *r, char *ret_text, size_t size) {
         snprintf(ret_text, size, "wrote nothing for %s and %s%s",
                  text_write_duration(o->idle_timeout.ms, time, sizeof time),
                  r->ended.stop_error ? stopped : "was stopped, ", end);
+    else if (lost_its_holder(r))
+        snprintf(ret_text, size, "%s; what held its tree was killed, and what it had started may live on", end);
     else
         snprintf(ret_text, size, "%s", end);
     return ret_text;
@@ -86,7 +94,7 @@ static const char *describe_end(const run *r, char *ret_text, size_t size) {
 /* What one cannot know otherwise. Shells say nothing of SIGINT and SIGPIPE, and who sent a signal knows. */
 static bool is_worth_telling(const run *r) {
     const brood_exit *ended = &r->ended;
-    if (run_was_stopped(r) || ended->reason == BROOD_REASON_UNKNOWN)
+    if (run_was_stopped(r) || lost_its_holder(r) || ended->reason == BROOD_REASON_UNKNOWN)
         return true;
     if (ended->signal == SIGINT || ended->signal == SIGPIPE)
         return false;
@@ -115,6 +123,8 @@ static void write_report(run *r, const char *message) {
         .ended = &r->ended,
         .failure = &r->failure,
         .own = run_own_word(r->own),
+        .guarantee = r->guarantee,
+        .tree_usage = r->tree_ended ? &r->tree_usage : NULL,
         .message = message,
         .started = r->started,
         .status = exit_status(r),

@@ -226,6 +226,8 @@ static int find_others(run *r) {
 static brood_ownership own_what(const run *r) {
     if (r->options->detach)
         return BROOD_OWN_NONE;
+    if (r->options->tree)
+        return BROOD_OWN_TREE;
     if (r->options->own != BROOD_OWN_DEFAULT)
         return r->options->own;
     for (int slot = 0; slot < 3; slot++) {
@@ -283,6 +285,7 @@ brood_options run_child_options(run *r) {
         .slots = r->others,
         .slot_count = r->other_count,
         .own = r->own,
+        .require = o->require,
         .timeout_ms = o->timeout.ms,
         .idle_timeout_ms = o->idle_timeout.ms,
         .kill_signal = o->signal,

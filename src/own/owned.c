@@ -1,10 +1,11 @@
 /*
- * A process, or its group. A group is addressed by a number, which is safe from reuse only while somebody holds it: so
+ * A process, its group, or its tree, which is reached through its holder. A group is addressed by a number, which is safe from reuse only while somebody holds it: so
  * a leader that owns its group stays a zombie until it is given up, unless the kernel can signal a group by the
  * leader's pidfd (Linux 6.9), which never means another.
  */
 #include "own/owned.h"
 
+#include "base/clock.h"
 #include "base/sys.h"
 #include "process/exit.h"
 
@@ -28,8 +29,40 @@ static int signal_group(brood__owned *o, int signal) {
     return kill(-o->process.pid, signal) < 0 ? -errno : 0;
 }
 
+int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *why) {
+    if (o->reach == BROOD_OWN_TREE)
+        return brood__holder_start(plan, &o->holder, &o->process, why);
+    return brood__start(plan, &o->process, why);
+}
+
+brood_guarantee brood__owned_guarantee(const brood__owned *o) {
+    return o->reach == BROOD_OWN_TREE && !o->holder.lost ? BROOD_GUARANTEE_BEST_EFFORT : BROOD_GUARANTEE_NONE;
+}
+
+const char *brood_guarantee_text(brood_guarantee guarantee) {
+    static const char *const texts[] = {
+        [BROOD_GUARANTEE_NONE] = "none",
+        [BROOD_GUARANTEE_BEST_EFFORT] = "best-effort",
+        [BROOD_GUARANTEE_KERNEL] = "kernel",
+    };
+    return guarantee <= BROOD_GUARANTEE_KERNEL ? texts[guarantee] : "unknown";
+}
+
+int brood__owned_fd(const brood__owned *o) {
+    if (o->reach == BROOD_OWN_TREE)
+        return brood__holder_is_done(&o->holder) ? -1 : o->holder.line;
+    return o->ended ? -1 : o->process.pidfd;
+}
+
 bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
     static atomic_bool asked;
+    if (o->reach == BROOD_OWN_TREE) {
+        bool ended = brood__holder_hear(&o->holder, &o->process, ret_exit);
+        o->ended = o->reaped = o->holder.exited;
+        if (ended && o->stop_error && !ret_exit->stop_error)
+            ret_exit->stop_error = o->stop_error;
+        return ended;
+    }
     /*
      * One that leads its group is reaped only if the group can be reached without it. Asking tells whether the kernel
      * can.
@@ -55,7 +88,28 @@ int brood__owned_signal(brood__owned *o, int signal) {
     return r;
 }
 
+/* How long what got SIGKILL is waited for; and if something could not even be sent it. */
+#define END_WAIT_US 10000000
+#define DENIED_WAIT_US 1000000
+
+static void end_tree(brood__owned *o) {
+    if (o->ending_us == 0)
+        o->ending_us = brood__now_us();
+    brood__holder_end(&o->holder);
+}
+
+static int signal_tree(brood__owned *o, int signal) {
+    if (signal == 0)
+        return brood__holder_is_done(&o->holder) ? -ESRCH : 0;
+    if (signal != SIGKILL)
+        return brood__holder_signal(&o->holder, signal);
+    end_tree(o);
+    return 0;
+}
+
 int brood__owned_signal_all(brood__owned *o, int signal) {
+    if (o->reach == BROOD_OWN_TREE)
+        return signal_tree(o, signal);
     if (o->reach == BROOD_OWN_GROUP)
         return signal_group(o, signal);
     return brood__owned_signal(o, signal);
@@ -69,8 +123,8 @@ void brood__owned_ask_to_stop(brood__owned *o, int signal) {
         brood__owned_signal_all(o, SIGCONT);
 }
 
-bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us) {
-    if (o->reach != BROOD_OWN_GROUP || deadlines->killed || o->process.pidfd < 0)
+static bool settle_group(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us) {
+    if (deadlines->killed || o->process.pidfd < 0)
         return true;
     if (signal_group(o, 0) != -ESRCH && brood__group_lives(o->process.pid)) {
         brood__deadlines_check_again(deadlines, now_us);
@@ -80,10 +134,48 @@ bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t 
     return true;
 }
 
+static bool settle_tree(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us, bool all) {
+    if (!brood__owned_lives_on(o))
+        return true;
+    bool stopping = brood__deadlines_stopping(deadlines) && !deadlines->killed; /* it has its grace */
+    if (all && !stopping)
+        end_tree(o);
+    if (o->ending_us == 0)
+        return !stopping;
+    if (now_us >= o->ending_us + (o->holder.denied ? DENIED_WAIT_US : END_WAIT_US)) {
+        o->stop_error = o->holder.denied ? o->holder.denied : -ETIMEDOUT;
+        return true;
+    }
+    brood__deadlines_check_again(deadlines, now_us);
+    return false;
+}
+
+bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us, bool all) {
+    if (o->reach == BROOD_OWN_TREE)
+        return settle_tree(o, deadlines, now_us, all);
+    return o->reach != BROOD_OWN_GROUP || !brood__deadlines_stopping(deadlines) || settle_group(o, deadlines, now_us);
+}
+
+bool brood__owned_lives_on(const brood__owned *o) {
+    return o->reach == BROOD_OWN_TREE && o->holder.exited && !brood__holder_is_done(&o->holder);
+}
+
+void brood__owned_let_go(brood__owned *o) {
+    if (o->reach == BROOD_OWN_TREE && o->holder.line >= 0)
+        brood__holder_let_go(&o->holder);
+}
+
+void brood__owned_end_here(brood__owned *o) {
+    brood__owned_signal_all(o, SIGKILL);
+    brood__reap(o->reach == BROOD_OWN_TREE ? o->holder.pidfd : o->process.pidfd);
+    brood__owned_done(o);
+}
+
 void brood__owned_done(brood__owned *o) {
     brood_exit ignored;
     if (o->ended && !o->reaped)
         brood__process_ended(&o->process, true, &ignored, &o->reaped);
+    brood__holder_done(&o->holder);
     brood__close(o->process.pidfd);
     o->process = BROOD__PROCESS_NONE;
 }

@@ -3,21 +3,34 @@
 #define BROOD_OWN_OWNED_H
 
 #include "own/deadlines.h"
-#include "process/start.h"
+#include "own/holder.h"
 
 #include <brood/own.h>
 #include <brood/process.h>
 
 typedef struct brood__owned {
     brood__process process;
-    brood_ownership reach; /* CHILD, GROUP or NONE: DEFAULT is resolved before */
+    brood__holder holder;  /* TREE: its holder */
+    brood_ownership reach; /* never DEFAULT */
     bool ended, reaped;
-    int stop_error; /* a stop could not be sent: a negative errno */
+    int stop_error;     /* a stop could not be sent: a negative errno */
+    uint64_t ending_us; /* TREE: since when it is being ended; 0: it is not */
 } brood__owned;
 
+#define BROOD__OWNED_NONE(how_far)                                                                                     \
+    ((brood__owned){.process = BROOD__PROCESS_NONE, .holder = BROOD__HOLDER_NONE, .reach = (how_far)})
+
+/* As brood__start; `reach` says by which way. */
+int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *ret_failure);
+
+brood_guarantee brood__owned_guarantee(const brood__owned *o);
+
+/* Readable when there is something new to learn; -1: there will be nothing. */
+int brood__owned_fd(const brood__owned *o);
+
 /*
- * Look whether the process has ended, as brood__process_ended; its pid, and so its group's, is kept from reuse where
- * needed.
+ * Look whether the process has ended, as brood__process_ended: true once. Its pid, and so its group's, is kept from
+ * reuse where needed. For a tree also what else its holder tells.
  */
 bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit);
 
@@ -33,12 +46,23 @@ int brood__owned_signal_all(brood__owned *o, int signal);
 void brood__owned_ask_to_stop(brood__owned *o, int signal);
 
 /*
- * After a stop and the process's own end: whether what else it owned is gone too. If not, the deadlines say when to ask
- * again. What got SIGKILL is not waited for: it may hang in the kernel, and nobody is to hang with it.
+ * After the process's own end: whether what else it owned need not be waited for. It must be gone if the process was
+ * being stopped, and a tree also if `all` of it ends with the process, which ends it. If it is not gone, the deadlines
+ * say when to ask again. What got SIGKILL is waited for only so long: it may hang in the kernel, and nobody is to hang
+ * with it.
  */
-bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us);
+bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us, bool all);
 
-/* Give the process up: reap it if that is still to be done, close its pidfd. */
+/* The process has ended, and something of its tree is left. */
+bool brood__owned_lives_on(const brood__owned *o);
+
+/* Nothing is to be ended any more. */
+void brood__owned_let_go(brood__owned *o);
+
+/* SIGKILL to all of it, and wait for the end: where it cannot be watched. Then as brood__owned_done. */
+void brood__owned_end_here(brood__owned *o);
+
+/* Give the process up: reap it if that is still to be done, close its pidfd. What is left of a tree is ended. */
 void brood__owned_done(brood__owned *o);
 
 #endif

@@ -6,7 +6,7 @@
  *
  * The order of the steps is part of the interface, docs/ARCHITECTURE.md gives the reasons: session and group; slots;
  * umask, nice, limits; gid, groups, uid; directory; no_new_privs; signals; exec. All signals are blocked until the last
- * step: a handler of the host must not run here.
+ * step: a handler of the host must not run here. The holder of a tree is built from this file as well, without libc.
  */
 #include "process/child.h"
 
@@ -220,7 +220,7 @@ typedef struct kernel_action {
  * A handler would run in the host's memory, so all go to their default before any signal is let through; exec would do
  * that too, but later. Then nothing is blocked: what blocked signals before is the host's business.
  */
-BROOD__RAW static void reset_signals(bool keep_ignored) {
+BROOD__RAW static void reset_signals(bool keep_ignored, bool blocked) {
     static const kernel_action reset;
     for (int sig = 1; sig <= KERNEL_SIGNALS; sig++) {
         kernel_action now;
@@ -231,7 +231,8 @@ BROOD__RAW static void reset_signals(bool keep_ignored) {
         syscall(SYS_rt_sigaction, sig, &reset, NULL, 8);
     }
     static const uint64_t none;
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
+    if (!blocked)
+        syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
 }
 
 /* --- exec --- */
@@ -329,9 +330,13 @@ BROOD__RAW int brood__child_main(void *launch) {
         STEP("chdir", BROOD_STEP_CWD, RAW(SYS_chdir, plan->cwd));
     if (plan->no_new_privs)
         STEP("prctl", BROOD_STEP_NO_NEW_PRIVS, RAW(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    reset_signals(plan->keep_ignored);
+    if (plan->dies_with_parent) /* after the credentials, whose change would take it back */
+        syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    reset_signals(plan->keep_ignored, plan->signals_blocked);
     int r = brood__fault("execve", ENOMEM);
-    if (r == 0)
+    if (r == 0 && plan->file_by_fd)
+        r = (int)RAW(SYS_execveat, plan->file_fd, "", plan->argv, l->envp, AT_EMPTY_PATH);
+    else if (r == 0)
         r = has_slash(plan->file) ? exec_path(l, plan->file) : exec_search(l);
     give_up(l, BROOD_STEP_EXEC, -r, 0);
 }

@@ -1,6 +1,6 @@
 /*
- * Between clone and exec. Private to process/: start.c fills a launch, child.c runs it in the new process, whose memory
- * is the host's own.
+ * Between clone and exec: start.c, or a holder that starts for it, fills a launch; child.c runs it in the new process,
+ * whose memory is that of whoever starts it.
  */
 #ifndef BROOD_PROCESS_CHILD_H
 #define BROOD_PROCESS_CHILD_H
@@ -8,13 +8,6 @@
 #include "process/plan.h"
 
 #include <limits.h>
-
-/* What a child that could not exec leaves behind. */
-typedef struct brood__report {
-    int step;  /* brood_step; 0: all went well */
-    int error; /* a positive errno */
-    int index; /* which slot or limit */
-} brood__report;
 
 typedef struct brood__launch {
     brood__plan *plan;

@@ -32,7 +32,7 @@ static uint64_t microseconds(struct timeval t) {
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
 }
 
-static brood_usage usage_of(const struct rusage *r, uint64_t rss_floor_kb) {
+brood_usage brood__usage_from(const struct rusage *r, uint64_t rss_floor_kb) {
     return (brood_usage){
         .user_us = microseconds(r->ru_utime),
         .system_us = microseconds(r->ru_stime),
@@ -47,20 +47,25 @@ static brood_usage usage_of(const struct rusage *r, uint64_t rss_floor_kb) {
     };
 }
 
+void brood__exit_from(const brood__process *process, int status, const struct rusage *usage, brood_exit *ret_exit) {
+    *ret_exit = (brood_exit){.code = -1, .pid = process->pid, .run_us = brood__now_us() - process->started_us};
+    decode(status, ret_exit);
+    ret_exit->usage = brood__usage_from(usage, process->rss_floor_kb);
+}
+
 bool brood__process_ended(const brood__process *process, bool reap, brood_exit *ret_exit, bool *ret_reaped) {
     struct rusage usage;
     int status = 0;
     int r = brood__wait(process->pidfd, reap, &status, &usage);
     if (r == 0)
         return false;
-    brood_exit e = {.code = -1, .pid = process->pid, .run_us = brood__now_us() - process->started_us};
     if (r > 0) {
-        decode(status, &e);
-        e.usage = usage_of(&usage, process->rss_floor_kb);
-    } else if (brood__wait_stolen(process->pidfd, &status) == 0) {
-        decode(status, &e);
+        brood__exit_from(process, status, &usage, ret_exit);
+    } else {
+        *ret_exit = (brood_exit){.code = -1, .pid = process->pid, .run_us = brood__now_us() - process->started_us};
+        if (brood__wait_stolen(process->pidfd, &status) == 0)
+            decode(status, ret_exit);
     }
-    *ret_exit = e;
     *ret_reaped = reap || r < 0;
     return true;
 }

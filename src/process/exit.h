@@ -12,6 +12,10 @@
  */
 bool brood__process_ended(const brood__process *process, bool reap, brood_exit *ret_exit, bool *ret_reaped);
 
+/* The same from a wait status and a usage that came by another way. */
+void brood__exit_from(const brood__process *process, int status, const struct rusage *usage, brood_exit *ret_exit);
+brood_usage brood__usage_from(const struct rusage *usage, uint64_t rss_floor_kb);
+
 /*
  * Find a process other than this one that has the other end of a pipe open, by /proc: its pid, or 0. Best effort: it
  * sees only what the host may see. `host_end` is the host's descriptor of the pipe.

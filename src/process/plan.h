@@ -59,6 +59,10 @@ typedef struct brood__plan {
     brood__plan_limit *limits;
     size_t limit_count;
     bool set_uid, set_gid, set_groups, set_umask, no_new_privs, new_session, new_group, keep_ignored;
+    bool dies_with_parent; /* SIGKILL when the process that starts it has gone */
+    bool signals_blocked;  /* it starts with every signal blocked */
+    bool file_by_fd;       /* the program is `file_fd`; `file` is its name for people */
+    int file_fd;
     bool groups_best_effort; /* dropping the groups is implied, not asked for: an ordinary user may be unable to */
     uid_t uid;
     gid_t gid;
@@ -67,6 +71,13 @@ typedef struct brood__plan {
     mode_t umask;
     int nice;
 } brood__plan;
+
+/* What a child that could not exec leaves behind. */
+typedef struct brood__report {
+    int step;  /* brood_step; 0: all went well */
+    int error; /* a positive errno */
+    int index; /* which slot or limit */
+} brood__report;
 
 static inline bool brood__plan_slot_is_pipe(const brood__plan_slot *slot) {
     return slot->from == BROOD__FROM_PIPE_IN || slot->from == BROOD__FROM_PIPE_OUT;
@@ -78,6 +89,14 @@ static inline brood__plan_slot *brood__plan_find(const brood__plan *plan, int nu
         if (plan->slots[i].slot == number)
             return &plan->slots[i];
     return NULL;
+}
+
+/* Whose source lies where another slot will go is moved away first. */
+static inline void brood__plan_order(brood__plan *plan) {
+    for (size_t i = 0; i < plan->slot_count; i++) {
+        brood__plan_slot *s = &plan->slots[i];
+        s->move_first = s->source != s->slot && brood__plan_find(plan, s->source);
+    }
 }
 
 #endif

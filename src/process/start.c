@@ -128,7 +128,11 @@ static bool is_borrowed(const brood__plan_slot *s) {
 }
 
 /* First the host's: a number that it has not must not be one that a pipe of ours takes meanwhile. */
-static int open_slots(brood__plan *plan, brood_failure *why) {
+int brood__plan_open(brood__plan *plan, brood_failure *why) {
+    for (size_t i = 0; i < plan->slot_count; i++) {
+        plan->slots[i].host_end = plan->slots[i].source = -1;
+        plan->slots[i].owned = false;
+    }
     for (int borrowed = 1; borrowed >= 0; borrowed--)
         for (size_t i = 0; i < plan->slot_count; i++) {
             int r = is_borrowed(&plan->slots[i]) == borrowed ? open_slot(&plan->slots[i]) : 0;
@@ -136,10 +140,7 @@ static int open_slots(brood__plan *plan, brood_failure *why) {
                 return fail_slot(&plan->slots[i], r, why);
         }
     follow_slots(plan);
-    for (size_t i = 0; i < plan->slot_count; i++) {
-        brood__plan_slot *s = &plan->slots[i];
-        s->move_first = s->source != s->slot && brood__plan_find(plan, s->source);
-    }
+    brood__plan_order(plan);
     return 0;
 }
 
@@ -158,6 +159,12 @@ static void close_host_ends(brood__plan *plan) {
         brood__close(plan->slots[i].host_end);
         plan->slots[i].host_end = -1;
     }
+}
+
+void brood__plan_close(brood__plan *plan, bool failed) {
+    close_child_ends(plan);
+    if (failed)
+        close_host_ends(plan);
 }
 
 void brood__plan_done(brood__plan *plan) {
@@ -317,7 +324,7 @@ static const char *limit_name(int resource) {
     return resource >= 0 && resource < (int)(sizeof names / sizeof *names) ? names[resource] : NULL;
 }
 
-static int fail_report(const brood__plan *plan, const brood__report *report, brood_failure *why) {
+int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood_failure *why) {
     char number[32];
     snprintf(number, sizeof number, report->step == BROOD_STEP_STDIO ? "slot %d" : "resource %d", report->index);
     const char *subject = NULL, *hint = NULL;
@@ -342,11 +349,7 @@ static int fail_report(const brood__plan *plan, const brood__report *report, bro
 }
 
 int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *why) {
-    for (size_t i = 0; i < plan->slot_count; i++) {
-        plan->slots[i].host_end = plan->slots[i].source = -1;
-        plan->slots[i].owned = false;
-    }
-    int r = open_slots(plan, why);
+    int r = brood__plan_open(plan, why);
     if (r < 0)
         goto out;
     brood__launch l; /* not initialised as a whole: its path buffer is large, and used only by the child */
@@ -357,14 +360,12 @@ int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *
     l.report = (brood__report){0};
     r = launch(&l, ret_process);
     if (r < 0)
-        r = l.report.step ? fail_report(plan, &l.report, why) : brood__fail(why, r, BROOD_STEP_CLONE, NULL, NULL);
+        r = l.report.step ? brood__plan_fail(plan, &l.report, why) : brood__fail(why, r, BROOD_STEP_CLONE, NULL, NULL);
     else {
         struct rusage usage;
         ret_process->rss_floor_kb = getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss : UINT64_MAX;
     }
 out:
-    close_child_ends(plan);
-    if (r < 0)
-        close_host_ends(plan);
+    brood__plan_close(plan, r < 0);
     return r;
 }

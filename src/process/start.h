@@ -23,6 +23,14 @@ typedef struct brood__process {
  */
 int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *ret_failure);
 
+/*
+ * The halves of a start that somebody else carries out: open what the slots need, so that each has its `source`; put a
+ * report into words, and return its error; close what is not the host's, and if it failed the host's ends as well.
+ */
+int brood__plan_open(brood__plan *plan, brood_failure *ret_failure);
+int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood_failure *ret_failure);
+void brood__plan_close(brood__plan *plan, bool failed);
+
 /* Close what a start left open in the plan's slots and was not taken, and free the plan's memory. */
 void brood__plan_done(brood__plan *plan);
 

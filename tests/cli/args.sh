@@ -64,8 +64,11 @@ refused "not a niceness" --nice -41 true
 refused "not a niceness" --nice ten true
 refused "no name" --env =x true
 refused "no name" --env "" true
-refused "write child, group or none" --own all true
-refused "not available yet" --own tree true
+refused "write child, group, tree or none" --own all true
+refused "contradict each other" --tree --own group true
+refused "needs --tree" --require kernel true
+refused "write best-effort or kernel" --tree --require good true
+refused "needs somebody" --tree --detach true
 refused "write json" --report xml true
 refused "an empty path" --cwd "" true
 

@@ -82,8 +82,8 @@ completes "run talk" brood help ""
 completes "--raw" brood talk --ra
 completes "--timeout" brood run --ti
 completes "--stdin --stdout --stderr --stderr-to-stdout" brood run --std
-completes "child group none" brood run --own ""
-completes "child group none" brood run --own =
+completes "child group tree none" brood run --own ""
+completes "child group tree none" brood run --own =
 completes "group" brood run --own = gr
 completes "nofile=" brood run --limit nof
 completes "" brood run --limit nofile =

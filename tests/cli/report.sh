@@ -3,12 +3,12 @@
 
 string='"([^"\\[:cntrl:]]|\\["\\/bfnrt]|\\u[0-9a-f]{4})*"'
 text="($string|null)" number='(-?[0-9]+|null)' decimal='([0-9]+\.[0-9]{3}|null)' truth='(true|false|null)'
-form="^\{\"command\":\[$string(,$string)*\],\"command_line\":$string,\"pid\":$number,\"own\":$string,\"code\":$number,\
+form="^\{\"command\":\[$string(,$string)*\],\"command_line\":$string,\"pid\":$number,\"own\":$string,\"guarantee\":$string,\"code\":$number,\
 \"signal\":$text,\"core_dumped\":$truth,\"reason\":$string,\"exit_status\":$number,\"error_name\":$text,\"message\":$text,\
 \"started_at\":\"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\",\"wall_ms\":$decimal,\
 \"user_ms\":$decimal,\"system_ms\":$decimal,\"max_rss_kb\":$number,\"max_rss_is_own\":$truth,\"minor_faults\":$number,\
 \"major_faults\":$number,\"blocks_in\":$number,\"blocks_out\":$number,\"voluntary_switches\":$number,\
-\"involuntary_switches\":$number\}$"
+\"involuntary_switches\":$number,\"tree_user_ms\":$decimal,\"tree_system_ms\":$decimal,\"tree_largest_rss_kb\":$number\}$"
 
 # reported ARGUMENT…: `brood run` with a report to a file. Leaves it, checked, in $report.
 reported() {
@@ -25,7 +25,7 @@ reported() {
 reported -- "$BROOD_CHILD" exit 3
 is "$status" 3
 has "$report" "{\"command\":[\"$BROOD_CHILD\",\"exit\",\"3\"],\"command_line\":\"$BROOD_CHILD exit 3\",\"pid\":"
-has "$report" '"own":"group","code":3,"signal":null,"core_dumped":false,"reason":"exited","exit_status":3,'
+has "$report" '"own":"group","guarantee":"none","code":3,"signal":null,"core_dumped":false,"reason":"exited","exit_status":3,'
 has "$report" '"error_name":null,"message":null,'
 [[ $report =~ \"minor_faults\":[1-9] ]] || fail "usage"
 
@@ -53,7 +53,7 @@ user=${BASH_REMATCH[1]}
 # not started
 reported -- no-such-program
 is "$status" 127
-has "$report" '"pid":null,"own":"group","code":null,"signal":null,"core_dumped":null,"reason":"not_started","exit_status":127,'
+has "$report" '"pid":null,"own":"group","guarantee":"none","code":null,"signal":null,"core_dumped":null,"reason":"not_started","exit_status":127,'
 has "$report" '"error_name":"ENOENT","message":"exec \"no-such-program\": not found in PATH"'
 reported --cwd /no/such -- true
 has "$report" '"exit_status":125,"error_name":"ENOENT","message":"chdir \"/no/such\": No such file or directory"'

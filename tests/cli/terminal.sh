@@ -33,7 +33,7 @@ over() {
 }
 
 # Ctrl-C reaches the command once, whether it shares our group or not; brood ends as it ends
-for own in child group; do
+for own in child group tree; do
     at_terminal "\"$BROOD\" run --limit core=0 --own $own -- \"$BROOD_CHILD\" tell INT"
     shows ready
     type_keys '\003'
@@ -78,7 +78,7 @@ echo "stopped: $?"
 fg
 echo "ended: $?"
 JOBS
-for own in child group; do
+for own in child group tree; do
     at_terminal "bash jobs $own"
     shows ready
     type_keys '\032'

@@ -345,6 +345,8 @@ static void list_descriptors(descriptors *ret) {
         ssize_t len =
             readlinkat(dirfd(dir), entry->d_name, ret->list[ret->count].target, sizeof ret->list[0].target - 1);
         ret->list[ret->count].target[len > 0 ? len : 0] = 0;
+        if (strstr(ret->list[ret->count].target, "memfd:brood-holder"))
+            continue; /* as a starter thread: kept for the life of the process */
         ret->list[ret->count++].fd = fd;
     }
     closedir(dir);

@@ -93,6 +93,8 @@ bool talk_start(test *t, talk *k, const brood_options *given) {
     o.on_exit = talk_on_exit;
     o.on_close = talk_on_close;
     o.data = k;
+    if (o.own == BROOD_OWN_DEFAULT && getenv("BROOD_TEST_TREES"))
+        o.own = BROOD_OWN_TREE;
     int r = brood_fork(t->loop, &o, &k->child, &why);
     if (r < 0 && !t->torture)
         test_fail(__FILE__, __LINE__, "brood_fork: %s", why.message);

@@ -150,6 +150,8 @@ bool watch_start(test *t, watch *w, bool keep, const brood_options *options, con
         all.on_close = watch_on_close;
     if (!all.data)
         all.data = w;
+    if (all.own == BROOD_OWN_DEFAULT && getenv("BROOD_TEST_TREES"))
+        all.own = BROOD_OWN_TREE;
     w->in_callback = true; /* nothing may come before brood_spawn has returned */
     int r = brood_spawn(t->loop, &all, keep ? &w->child : NULL, &w->failure);
     w->in_callback = false;

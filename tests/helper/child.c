@@ -550,6 +550,56 @@ static void do_escape(void) {
     daemon_life(next(), true);
 }
 
+/* a daemon as they are made: forked twice, in a session of its own, its parent gone; its pid is printed by itself */
+static void do_orphan(void) {
+    const char *life = next();
+    int told[2];
+    char byte;
+    if (pipe2(told, O_CLOEXEC) < 0)
+        die("pipe2");
+    pid_t middle = fork_here();
+    if (middle == 0) {
+        setsid();
+        if (fork_here() > 0)
+            _exit(0);
+        say("%d\n", (int)getpid());
+        close(told[0]), close(told[1]);
+        if (strcmp(life, "forever") == 0)
+            wait_for_ever();
+        sleep_ms(atol(life));
+        _exit(0);
+    }
+    close(told[1]);
+    while (read(told[0], &byte, 1) < 0 && errno == EINTR) {}
+    close(told[0]);
+    waitpid(middle, NULL, 0);
+}
+
+/* forks and leaves, again and again, each time in a session of its own: it never has the same pid for long */
+static void do_hop(void) {
+    time_t end = time(NULL) + 30;
+    while (time(NULL) < end) {
+        pid_t pid = fork();
+        if (pid != 0)
+            _exit(pid < 0);
+        setsid();
+    }
+    _exit(0);
+}
+
+/* every process forks as fast as it can, until so many were made */
+static void do_breed(void) {
+    long most = next_number();
+    long *made = mmap(NULL, sizeof *made, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (made == MAP_FAILED)
+        die("mmap");
+    say("breeding\n");
+    while (__atomic_add_fetch(made, 1, __ATOMIC_RELAXED) < most)
+        if (fork() == 0)
+            alarm(60);
+    wait_for_ever();
+}
+
 /* a grandchild that ignores SIGTERM */
 static void do_stubborn(void) {
     void (*was)(int) = signal(SIGTERM, SIG_IGN);
@@ -636,6 +686,9 @@ static const struct {
     {"parent", do_parent},
     {"daemon", do_daemon},
     {"escape", do_escape},
+    {"orphan", do_orphan},
+    {"hop", do_hop},
+    {"breed", do_breed},
     {"stubborn", do_stubborn},
     {"fork", do_fork},
     {"signal-parent", do_signal_parent},

@@ -1,0 +1,309 @@
+/*
+ * Starting a holder, handing it a plan, and hearing from it. The holder is a program that this library carries in
+ * itself: it is put into a memory file once for each process, and started from there as any program is. So it has the
+ * host's user, limits, namespaces, directory and umask of this moment, and what it starts has them from it.
+ */
+#include "own/holder.h"
+
+#include "base/clock.h"
+#include "base/failure.h"
+#include "base/sys.h"
+#include "own/holder/line.h"
+#include "process/exit.h"
+#include "process/pack.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* --- its image --- */
+
+__asm__(".pushsection .rodata.brood_holder, \"a\"\n"
+        ".balign 16\n"
+        "brood__holder_image:\n"
+        ".incbin \"" BROOD_HOLDER_IMAGE "\"\n"
+        "brood__holder_image_end:\n"
+        ".popsection\n");
+extern const char brood__holder_image[] __attribute__((visibility("hidden")));
+extern const char brood__holder_image_end[] __attribute__((visibility("hidden")));
+
+static pthread_mutex_t image_lock = PTHREAD_MUTEX_INITIALIZER;
+static int image_fd = -1;
+
+/* In a fork of the host nobody is left who could unlock it; the descriptor is there as well. */
+static void unlock_in_fork(void) {
+    pthread_mutex_init(&image_lock, NULL);
+}
+
+__attribute__((constructor)) static void watch_for_forks(void) {
+    pthread_atfork(NULL, NULL, unlock_in_fork);
+}
+
+/* Kept for the life of the process: the pages that run are the same for all holders. */
+static int open_image(void) {
+    pthread_mutex_lock(&image_lock);
+    if (image_fd < 0)
+        image_fd = brood__program_in_memory("brood-holder", brood__holder_image,
+                                            (size_t)(brood__holder_image_end - brood__holder_image));
+    int fd = image_fd;
+    pthread_mutex_unlock(&image_lock);
+    return fd;
+}
+
+/* --- its start --- */
+
+static int run_holder(int image, int line, brood__process *ret_process, brood_failure *why) {
+    char host[16];
+    snprintf(host, sizeof host, "%d", (int)getpid());
+    char *argv[] = {(char[]){"brood-holder"}, host, NULL}, *shell_argv[] = {NULL, NULL, NULL}, *envp[] = {NULL};
+    brood__plan_slot slots[] = {
+        {.slot = 0, .from = BROOD__FROM_FD, .fd = line},
+        {.slot = 1, .from = BROOD__FROM_SLOT, .fd = 0},
+        {.slot = 2, .from = BROOD__FROM_SLOT, .fd = 0},
+    };
+    brood__plan plan = {
+        .file = "brood-holder",
+        .file_by_fd = true,
+        .file_fd = image,
+        .argv = argv,
+        .shell_argv = shell_argv,
+        .envp = envp,
+        .slots = slots,
+        .slot_count = 3,
+        .keep_ignored = true,    /* what the program is to ignore is for its own plan to say */
+        .signals_blocked = true, /* it is born in the host's process group, and must outlive its Ctrl-C */
+    };
+    return brood__start(&plan, ret_process, why);
+}
+
+static int open_holder(brood__holder *ret, brood_failure *why) {
+    brood__process process;
+    int line[2];
+    int image = open_image();
+    if (image < 0)
+        return brood__fail(why, image, BROOD_STEP_HOLDER, NULL, "a program cannot be run from memory here");
+    int r = brood__socket_pair(line);
+    if (r < 0)
+        return brood__fail(why, r, BROOD_STEP_HOLDER, NULL, NULL);
+    r = run_holder(image, line[1], &process, why);
+    brood__close(line[1]);
+    if (r < 0) {
+        brood__close(line[0]);
+        return r;
+    }
+    *ret = BROOD__HOLDER_NONE;
+    ret->line = line[0];
+    ret->pidfd = process.pidfd;
+    return 0;
+}
+
+/* --- handing it the plan --- */
+
+static int send_all(int line, const void *bytes, size_t len) {
+    for (const char *at = bytes; len > 0;) {
+        ssize_t n = brood__send(line, at, len);
+        if (n < 0)
+            return (int)n;
+        at += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static int send_fds(int line, const void *bytes, size_t len, const int *fds, size_t count) {
+    ssize_t n = brood__send_fds(line, bytes, len, fds, count);
+    return n < 0 ? (int)n : n == (ssize_t)len ? 0 : -EIO;
+}
+
+static size_t gather_fds(const brood__plan *plan, int *fds) {
+    size_t count = 0;
+    for (; count < plan->slot_count; count++)
+        fds[count] = plan->slots[count].source;
+    if (plan->cwd_by_fd)
+        fds[count++] = plan->cwd_fd;
+    return count;
+}
+
+static int send_plan(int line, const brood__plan *plan) {
+    int fds[BROOD__LINE_MAX_FDS];
+    size_t size, count = gather_fds(plan, fds), at = count < BROOD__LINE_FDS ? count : BROOD__LINE_FDS;
+    brood__packed *packed = brood__plan_pack(plan, plan->envp ? plan->envp : environ, &size);
+    if (!packed)
+        return -ENOMEM;
+    brood__order order = {.kind = BROOD__ORDER_START, .fds = (uint32_t)count, .size = size};
+    int r = send_fds(line, &order, sizeof order, fds, at);
+    for (size_t n; r == 0 && at < count; at += n) {
+        n = count - at < BROOD__LINE_FDS ? count - at : BROOD__LINE_FDS;
+        r = send_fds(line, "", 1, fds + at, n);
+    }
+    if (r == 0)
+        r = send_all(line, packed, size);
+    brood__free(packed);
+    return r;
+}
+
+/* --- hearing from it --- */
+
+/* The next word; 0: none yet, -EPIPE: there will be none. `ret_fds` may be NULL. */
+static int hear_word(int line, brood__word *ret_word, brood__fds *ret_fds) {
+    brood__fds none;
+    brood__fds *fds = ret_fds ? ret_fds : &none;
+    fds->count = 0;
+    fds->lost = false;
+    ssize_t n = brood__receive_fds(line, ret_word, sizeof *ret_word, fds);
+    if (n == -EAGAIN)
+        return 0;
+    if (n == (ssize_t)sizeof *ret_word && !fds->lost)
+        return 1;
+    while (fds->count > 0)
+        brood__close(fds->fds[--fds->count]);
+    return n < 0 ? (int)n : fds->lost ? -EMFILE : -EPIPE;
+}
+
+static int hear_start(const brood__plan *plan, brood__holder *h, brood__process *ret_process, brood_failure *why) {
+    brood__word word;
+    brood__fds fds;
+    int r = hear_word(h->line, &word, &fds);
+    if (r == 1 && word.step == BROOD_STEP_HOLDER)
+        return brood__fail(why, -word.error, BROOD_STEP_HOLDER, NULL, NULL);
+    if (r == 1 && word.step)
+        return brood__plan_fail(plan, &(brood__report){.step = word.step, .error = word.error, .index = word.index},
+                                why);
+    if (r == 1 && fds.count == 1) {
+        ret_process->pid = word.value;
+        ret_process->pidfd = fds.fds[0];
+        return 0;
+    }
+    return brood__fail(why, r < 0 ? r : -EPROTO, BROOD_STEP_HOLDER, NULL,
+                       r == -EPIPE ? "it ended before it had started the program" : NULL);
+}
+
+int brood__holder_start(brood__plan *plan, brood__holder *ret_holder, brood__process *ret_process, brood_failure *why) {
+    brood__holder h = BROOD__HOLDER_NONE;
+    brood__process process = BROOD__PROCESS_NONE;
+    process.started_us = brood__now_us();
+    int r = brood__plan_open(plan, why);
+    if (r == 0)
+        r = open_holder(&h, why);
+    if (r == 0) {
+        int sent = send_plan(h.line, plan);
+        if (sent < 0)
+            shutdown(h.line, SHUT_WR); /* it may wait for the rest; or it has left, and said why */
+        r = sent < 0 && sent != -EPIPE ? brood__fail(why, sent, BROOD_STEP_HOLDER, NULL, NULL)
+                                       : hear_start(plan, &h, &process, why);
+        if (r == 0)
+            r = brood__nonblock(h.line);
+        if (r < 0) {
+            h.lost = true; /* it leaves, by itself or now that its line is at its end */
+            brood__close(process.pidfd);
+            brood__holder_done(&h);
+        }
+    }
+    brood__plan_close(plan, r < 0);
+    if (r < 0)
+        return r;
+    *ret_holder = h;
+    *ret_process = process;
+    return 0;
+}
+
+static void take_exit(brood__holder *h, const brood__process *process, const brood__word *word, brood_exit *ret_exit) {
+    brood__process known = *process;
+    known.rss_floor_kb = word->rss_floor_kb;
+    brood__exit_from(&known, word->value, &word->usage, ret_exit);
+    ret_exit->stop_error = h->denied;
+}
+
+/*
+ * It was killed, or crashed. Its program gets a SIGKILL from the kernel then, and one from here in case it has shed
+ * that; how it ended is known where the kernel tells of processes that others have waited for.
+ */
+static void take_exit_without(const brood__process *process, brood_exit *ret_exit) {
+    struct pollfd ended = {.fd = process->pidfd, .events = POLLIN};
+    bool reaped;
+    *ret_exit = (brood_exit){.code = -1, .pid = process->pid, .run_us = brood__now_us() - process->started_us};
+    brood__pidfd_signal(process->pidfd, SIGKILL);
+    poll(&ended, 1, 1000); /* it is not long in coming, unless the kernel holds it */
+    brood__process_ended(process, true, ret_exit, &reaped);
+    ret_exit->stop_error = -EOWNERDEAD;
+}
+
+bool brood__holder_hear(brood__holder *h, const brood__process *process, brood_exit *ret_exit) {
+    bool ended = false;
+    brood__word word;
+    int r;
+    while (!brood__holder_is_done(h) && (r = hear_word(h->line, &word, NULL)) != 0) {
+        if (r < 0) {
+            h->lost = true;
+            break;
+        }
+        h->denied = word.denied ? word.denied : h->denied;
+        if (word.kind == BROOD__WORD_EXITED) {
+            take_exit(h, process, &word, ret_exit);
+            h->exited = ended = true;
+        } else if (word.kind == BROOD__WORD_EMPTY) {
+            h->usage = brood__usage_from(&word.usage, UINT64_MAX);
+            h->empty = true;
+        }
+    }
+    if (h->lost && !h->exited) {
+        take_exit_without(process, ret_exit);
+        h->exited = ended = true;
+    }
+    return ended;
+}
+
+bool brood__holder_is_done(const brood__holder *h) {
+    return h->empty || h->lost || (h->let_go && h->exited);
+}
+
+/* --- telling it --- */
+
+/* A holder that somebody has stopped goes on. */
+static int order(brood__holder *h, brood__order_kind kind, int value) {
+    brood__order message = {.kind = kind, .value = value};
+    if (brood__holder_is_done(h))
+        return -ESRCH;
+    ssize_t n = brood__send(h->line, &message, sizeof message);
+    brood__pidfd_signal(h->pidfd, SIGCONT);
+    return n == (ssize_t)sizeof message ? 0 : n == -EPIPE ? -ESRCH : n < 0 ? (int)n : -EIO;
+}
+
+int brood__holder_signal(brood__holder *h, int signal) {
+    return order(h, BROOD__ORDER_SIGNAL, signal);
+}
+
+void brood__holder_end(brood__holder *h) {
+    if (h->ending || h->line < 0)
+        return;
+    h->ending = true;
+    shutdown(h->line, SHUT_WR);
+    brood__pidfd_signal(h->pidfd, SIGCONT);
+}
+
+void brood__holder_let_go(brood__holder *h) {
+    if (!h->let_go)
+        order(h, BROOD__ORDER_RELEASE, 0);
+    h->let_go = true;
+}
+
+void brood__holder_done(brood__holder *h) {
+    bool leaves = brood__holder_is_done(h);
+    struct rusage usage;
+    int status;
+    brood__close(h->line);
+    if (h->pidfd >= 0 && leaves)
+        brood__reap(h->pidfd);
+    else if (h->pidfd >= 0)
+        brood__wait(h->pidfd, true, &status, &usage);
+    brood__close(h->pidfd);
+    *h = BROOD__HOLDER_NONE;
+}

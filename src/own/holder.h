@@ -1,0 +1,50 @@
+/*
+ * The host's end of a tree: one holder, a process of brood's own, starts the program and owns all that descends from
+ * it. What it is, and why: holder/main.c, docs/OWNERSHIP.md.
+ */
+#ifndef BROOD_OWN_HOLDER_H
+#define BROOD_OWN_HOLDER_H
+
+#include "process/start.h"
+
+#include <brood/process.h>
+
+typedef struct brood__holder {
+    int line;          /* to it, non-blocking; -1: there is none */
+    int pidfd;         /* its own */
+    bool ending;       /* it was told to end the tree */
+    bool let_go;       /* it was told to end nothing */
+    bool exited;       /* the program has ended */
+    bool empty;        /* nothing of the tree is left */
+    bool lost;         /* it has ended before its work was done: nobody owns the tree */
+    int denied;        /* a negative errno: something in the tree could not be signalled */
+    brood_usage usage; /* of the whole tree, once it is empty */
+} brood__holder;
+
+#define BROOD__HOLDER_NONE ((brood__holder){.line = -1, .pidfd = -1})
+
+/* As brood__start, through a holder of its own. */
+int brood__holder_start(brood__plan *plan, brood__holder *ret_holder, brood__process *ret_process,
+                        brood_failure *ret_failure);
+
+/*
+ * Hear what it says. True, once: the program has ended. Whether nothing is left, or the holder is lost, stands in the
+ * holder.
+ */
+bool brood__holder_hear(brood__holder *h, const brood__process *process, brood_exit *ret_exit);
+
+/* It has no more to say that matters. */
+bool brood__holder_is_done(const brood__holder *h);
+
+/* Tell it. 0, or -ESRCH: it has ended. */
+int brood__holder_signal(brood__holder *h, int signal);
+void brood__holder_end(brood__holder *h);
+void brood__holder_let_go(brood__holder *h);
+
+/*
+ * Give it up: what is left of the tree is ended, unless it was let go. A holder that has done its work is waited for,
+ * another is not.
+ */
+void brood__holder_done(brood__holder *h);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * What a host and the holder of a tree say to each other, over a pair of UNIX stream sockets. Both ends are built from
+ * this source and run on one machine: structs go as they are, and never in parts.
+ */
+#ifndef BROOD_OWN_HOLDER_LINE_H
+#define BROOD_OWN_HOLDER_LINE_H
+
+#include <stdint.h>
+#include <sys/resource.h>
+
+#define BROOD__LINE_FD 0    /* the holder's end */
+#define BROOD__LINE_FDS 240 /* descriptors in one message; the kernel takes 253 */
+#define BROOD__LINE_MAX_FDS 2048
+
+/* From the host. When it shuts down its side, the tree is to be ended: that needs no room, and cannot fail. */
+typedef enum brood__order_kind {
+    /*
+     * Start a program. `fds` descriptors come with it and, as many as find room in each, with single bytes that follow:
+     * one for each slot, and the directory's if the plan has one. Then come `size` bytes, a brood__packed.
+     */
+    BROOD__ORDER_START = 1,
+    BROOD__ORDER_SIGNAL,  /* `value` to every process of the tree */
+    BROOD__ORDER_RELEASE, /* nothing is to be ended any more; the program's end is still told */
+} brood__order_kind;
+
+typedef struct brood__order {
+    brood__order_kind kind;
+    int value;
+    uint32_t fds;
+    uint64_t size;
+} brood__order;
+
+/* From the holder. */
+typedef enum brood__word_kind {
+    BROOD__WORD_STARTED = 1, /* `value`: the pid, whose pidfd comes with it; or a report that says why not */
+    BROOD__WORD_EXITED,      /* `value`: the program's wait status; its usage, with the children that it waited for */
+    BROOD__WORD_DENIED,      /* `denied`: it cannot end all of the tree */
+    BROOD__WORD_EMPTY,       /* nothing of the tree is left; the usage of all of it. The holder ends. */
+} brood__word_kind;
+
+typedef struct brood__word {
+    brood__word_kind kind;
+    int value;
+    int step, error, index; /* STARTED: a brood__report; step 0: it runs */
+    int denied;             /* a negative errno: something in the tree could not be signalled */
+    uint64_t rss_floor_kb;  /* EXITED: the holder's own peak, which the program's began with */
+    struct rusage usage;
+} brood__word;
+
+#endif

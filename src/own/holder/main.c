@@ -1,0 +1,328 @@
+/*
+ * The holder of a tree: the parent of one program, and of whatever in its tree is orphaned. It ends all of them when the
+ * host says so, or when the host has gone, however it went: the end of the line tells, or the host's pidfd, should a
+ * fork of the host still have the line open. It reports how the program ended and when nothing of the tree is left.
+ *
+ * It has one thread, no library, no files but its own three, and blocks every signal, so that a Ctrl-C or a kill of the
+ * process group it was born in does not end it before its work is done.
+ */
+#include "own/holder/line.h"
+#include "own/holder/runtime.h"
+#include "own/holder/tree.h"
+#include "process/pack.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* So long nothing ended: look whether something new is there; and then less and less often. */
+#define AGAIN_FIRST_NS 20000000L
+#define AGAIN_LONGEST_NS 640000000L
+#define CHASE_PAUSES 10 /* times as long as it took */
+
+int main(int argc, char **argv);
+
+static struct holder {
+    int host_fd;   /* readable when the host has gone; -1: it is known by the line alone */
+    int ended_fd;  /* readable when something in the tree may have ended */
+    int program;   /* its pid; 0: none yet, or it has ended */
+    bool hearing;  /* the host may still have orders */
+    bool started;  /* there is a tree, or has been one */
+    bool ending;   /* the tree is being killed */
+    bool released; /* nothing is to be killed */
+    int denied;
+    long again_ns;
+} h = {.host_fd = -1, .hearing = true};
+
+static _Noreturn void leave(void) {
+    for (;;)
+        holder_call(SYS_exit_group, 0L);
+}
+
+/* --- the line --- */
+
+/* Words go together, so that who hears the first knows the others. */
+static void say(brood__word *words, int count, int fd) {
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(sizeof fd)];
+    } control = {0};
+    struct iovec part = {.iov_base = words, .iov_len = (size_t)count * sizeof *words};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (fd >= 0) {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof control;
+        control.aligned.cmsg_level = SOL_SOCKET;
+        control.aligned.cmsg_type = SCM_RIGHTS;
+        control.aligned.cmsg_len = CMSG_LEN(sizeof fd);
+        *(int *)(void *)CMSG_DATA(&control.aligned) = fd;
+    }
+    for (int i = 0; i < count; i++)
+        words[i].denied = h.denied;
+    long r;
+    do /* where nobody hears it any more, it fails */
+        r = holder_call(SYS_sendmsg, (long)BROOD__LINE_FD, &message, (long)MSG_NOSIGNAL);
+    while (r == -EINTR);
+}
+
+/* As many descriptors as come with one message; false: the line is at its end, or they found no room. */
+static bool take_fds(void *bytes, size_t size, int *fds, uint32_t wanted, uint32_t *got) {
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(BROOD__LINE_FDS * sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = bytes, .iov_len = size};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    long n;
+    do
+        n = holder_call(SYS_recvmsg, (long)BROOD__LINE_FD, &message, (long)(MSG_CMSG_CLOEXEC | MSG_WAITALL));
+    while (n == -EINTR);
+    if (n != (long)size || message.msg_flags & MSG_CTRUNC)
+        return false;
+    if (message.msg_controllen < CMSG_LEN(0))
+        return true;
+    const int *came = (const int *)(const void *)CMSG_DATA(&control.aligned);
+    for (size_t i = 0; i < (control.aligned.cmsg_len - CMSG_LEN(0)) / sizeof(int) && *got < wanted; i++)
+        fds[(*got)++] = came[i];
+    return true;
+}
+
+/* --- the start --- */
+
+static uint64_t own_peak_kb(void) {
+    static const char name[] = "VmHWM:";
+    char text[2048];
+    int fd = holder_open(AT_FDCWD, "/proc/self/status", O_RDONLY);
+    long len = fd < 0 ? -1 : holder_read(fd, text, sizeof text);
+    uint64_t kb = 0;
+    holder_close(fd);
+    for (long at = 0; at + (long)sizeof name < len; at++) {
+        size_t same = 0;
+        while (name[same] && text[at + (long)same] == name[same])
+            same++;
+        if (name[same])
+            continue;
+        for (at += (long)same; at < len && text[at] != 'k'; at++)
+            if (text[at] >= '0' && text[at] <= '9')
+                kb = kb * 10 + (uint64_t)(text[at] - '0');
+        return kb;
+    }
+    return UINT64_MAX;
+}
+
+static void report_failure(int step, int error) {
+    brood__word word = {.kind = BROOD__WORD_STARTED, .step = step, .error = error};
+    say(&word, 1, -1);
+    leave();
+}
+
+static void start_program(brood__packed *packed, const int *fds) {
+    static brood__launch launch;
+    brood__plan *plan = &packed->plan;
+    int pidfd = -1;
+    brood__unpack(packed);
+    for (size_t i = 0; i < plan->slot_count; i++)
+        plan->slots[i].source = fds[i];
+    if (plan->cwd_by_fd)
+        plan->cwd_fd = fds[plan->slot_count];
+    brood__plan_order(plan);
+    plan->dies_with_parent = true;
+    launch.plan = plan;
+    launch.envp = plan->envp;
+    launch.highest_slot = plan->slots[plan->slot_count - 1].slot;
+    launch.report_fd = -1;
+    long pid = holder_launch(&launch, &pidfd);
+    if (pid < 0)
+        report_failure(BROOD_STEP_CLONE, (int)-pid);
+    brood__word word = {
+        .kind = BROOD__WORD_STARTED,
+        .value = (int)pid,
+        .step = launch.report.step,
+        .error = launch.report.error,
+        .index = launch.report.index,
+    };
+    h.program = (int)pid;
+    h.started = true;
+    say(&word, 1, word.step ? -1 : pidfd);
+    if (word.step)
+        leave();
+    holder_close(pidfd);
+}
+
+/* Nothing of the host's stays open here: a pipe is at its end when the tree's last writer has gone. */
+static void close_from(int first, uint32_t count) {
+    if (holder_call(SYS_close_range, (long)first, (long)UINT32_MAX, 0L) < 0)
+        for (uint32_t i = 0; i < count; i++)
+            holder_close(first + (int)i);
+}
+
+static void start(const brood__order *order, const int *fds) {
+    brood__packed *packed = holder_map(order->size);
+    if (!packed)
+        report_failure(BROOD_STEP_HOLDER, ENOMEM);
+    if (!holder_read_all(BROOD__LINE_FD, packed, order->size))
+        leave();
+    start_program(packed, fds);
+    holder_unmap(packed, order->size);
+    close_from(h.ended_fd + 1, order->fds);
+    /* Only now: the program was born in the host's session, so that it has its terminal. */
+    holder_call(SYS_setsid);
+    holder_call(SYS_chdir, "/");
+}
+
+/* --- its work --- */
+
+static void end_tree(void) {
+    h.ending = true;
+    h.again_ns = AGAIN_FIRST_NS;
+    h.denied = tree_kill();
+    if (h.denied) {
+        brood__word word = {.kind = BROOD__WORD_DENIED};
+        say(&word, 1, -1);
+    }
+}
+
+static long now_ns(void) {
+    struct timespec now = {0};
+    holder_call(SYS_clock_gettime, (long)CLOCK_MONOTONIC, &now);
+    return (long)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* After an end of something: but a chase through many that are dying must not take the time that they need. */
+static void chase(void) {
+    static long next_ns;
+    long begun = now_ns();
+    if (begun < next_ns)
+        return;
+    tree_chase();
+    long done = now_ns();
+    next_ns = done + CHASE_PAUSES * (done - begun);
+}
+
+static void end_again(void) {
+    long pause = h.again_ns;
+    end_tree();
+    h.again_ns = pause < AGAIN_LONGEST_NS ? pause * 2 : pause;
+}
+
+static void obey(void) {
+    static int fds[BROOD__LINE_MAX_FDS];
+    brood__order order;
+    uint32_t got = 0;
+    char byte;
+    bool ok = take_fds(&order, sizeof order, fds, BROOD__LINE_MAX_FDS, &got);
+    while (ok && order.kind == BROOD__ORDER_START && got < order.fds)
+        ok = take_fds(&byte, 1, fds, BROOD__LINE_MAX_FDS, &got);
+    if (!ok && !h.started)
+        report_failure(BROOD_STEP_HOLDER, EMFILE); /* or nobody is there to hear it */
+    if (!ok) {
+        h.hearing = false;
+        if (!h.released)
+            end_tree();
+        return;
+    }
+    switch (order.kind) {
+    case BROOD__ORDER_START:
+        start(&order, fds);
+        break;
+    case BROOD__ORDER_SIGNAL:
+        h.denied = tree_signal(order.value);
+        break;
+    case BROOD__ORDER_RELEASE:
+        h.released = true;
+        if (!h.program)
+            leave();
+        break;
+    }
+}
+
+/* Whoever has ended. Without children there are no descendants. */
+static void reap(void) {
+    brood__word words[2];
+    struct rusage usage;
+    int status, count = 0;
+    long pid;
+    while ((pid = holder_call(SYS_wait4, -1L, &status, (long)WNOHANG, &usage)) > 0) {
+        tree_reaped((int)pid);
+        if (pid != h.program)
+            continue;
+        h.program = 0;
+        words[count++] =
+            (brood__word){.kind = BROOD__WORD_EXITED, .value = status, .rss_floor_kb = own_peak_kb(), .usage = usage};
+    }
+    if (pid == -ECHILD) {
+        words[count] = (brood__word){.kind = BROOD__WORD_EMPTY};
+        holder_call(SYS_getrusage, (long)RUSAGE_CHILDREN, &words[count++].usage);
+    }
+    if (count > 0)
+        say(words, count, -1);
+    if (pid == -ECHILD || (h.released && !h.program))
+        leave();
+}
+
+/* The parent that it was started by, if that is alive: once it is known to be, its number is nobody else's. */
+static void find_host(const char *number) {
+    int host = 0;
+    while (number && *number)
+        host = host * 10 + (*number++ - '0');
+    int fd = (int)holder_call(SYS_pidfd_open, holder_call(SYS_getppid), 0L);
+    if (holder_call(SYS_getppid) != host)
+        leave();
+    h.host_fd = fd;
+}
+
+static void prepare(const char *host) {
+    static const unsigned long defaults[16]; /* the kernel's struct sigaction */
+    uint64_t all = ~(uint64_t)0, child = (uint64_t)1 << (SIGCHLD - 1);
+    holder_call(SYS_rt_sigprocmask, (long)SIG_SETMASK, &all, 0L, 8L);
+    holder_call(SYS_rt_sigaction, (long)SIGCHLD, defaults, 0L, 8L); /* ignored, it would leave nobody to wait for */
+    holder_call(SYS_prctl, (long)PR_SET_NAME, "brood-holder", 0L, 0L, 0L);
+    holder_call(SYS_prctl, (long)PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L);
+    find_host(host);
+    int r = tree_prepare();
+    h.ended_fd = (int)holder_call(SYS_signalfd4, -1L, &child, 8L, (long)(O_CLOEXEC | O_NONBLOCK));
+    if (r < 0 || h.ended_fd < 0)
+        report_failure(BROOD_STEP_HOLDER, r < 0 ? -r : -h.ended_fd);
+}
+
+int main(int argc, char **argv) {
+    enum { LINE, HOST, ENDED };
+    prepare(argc > 1 ? argv[1] : NULL);
+    for (;;) {
+        struct pollfd polls[] = {
+            [LINE] = {.fd = h.hearing ? BROOD__LINE_FD : -1, .events = POLLIN},
+            [HOST] = {.fd = h.released ? -1 : h.host_fd, .events = POLLIN},
+            [ENDED] = {.fd = h.ended_fd, .events = POLLIN},
+        };
+        struct timespec pause = {.tv_nsec = h.again_ns};
+        struct signalfd_siginfo signals;
+        long n = holder_call(SYS_ppoll, polls, 3L, h.ending ? &pause : NULL, 0L, 0L);
+        if (n == 0) /* what is being ended is still there */
+            end_again();
+        if (n <= 0)
+            continue;
+        if (polls[HOST].revents) {
+            h.hearing = false;
+            h.host_fd = -1;
+            if (!h.started)
+                leave();
+            end_tree();
+        }
+        if (polls[LINE].revents && h.hearing)
+            obey();
+        if (polls[ENDED].revents) {
+            holder_read(h.ended_fd, &signals, sizeof signals);
+            reap();
+            if (h.ending)
+                chase();
+        }
+    }
+}

@@ -1,0 +1,213 @@
+/*
+ * System calls without a C library, and what the compiler and process/child.c expect of one. One block for each kind
+ * of machine: how a call is made, and where a program begins.
+ */
+#include "own/holder/runtime.h"
+
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#define LAUNCH_FLAGS (CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD)
+
+int main(int argc, char **argv);
+
+#if defined __x86_64__
+
+#define BARE 1
+
+__attribute__((always_inline)) static inline long call(long number, const long a[6]) {
+    long answer;
+    register long d __asm__("r10") = a[3];
+    register long e __asm__("r8") = a[4];
+    register long f __asm__("r9") = a[5];
+    __asm__ volatile("syscall"
+                     : "=a"(answer)
+                     : "a"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(d), "r"(e), "r"(f)
+                     : "rcx", "r11", "memory");
+    return answer;
+}
+
+__asm__(".text\n"
+        ".globl _start\n"
+        "_start:\n"
+        "    xor %ebp, %ebp\n"
+        "    mov (%rsp), %rdi\n"
+        "    lea 8(%rsp), %rsi\n"
+        "    and $-16, %rsp\n"
+        "    call main\n"
+        "    mov %eax, %edi\n"
+        "    mov $231, %eax\n" /* exit_group */
+        "    syscall\n");
+
+#elif defined __aarch64__
+
+#define BARE 1
+
+__attribute__((always_inline)) static inline long call(long number, const long a[6]) {
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a[0];
+    register long x1 __asm__("x1") = a[1];
+    register long x2 __asm__("x2") = a[2];
+    register long x3 __asm__("x3") = a[3];
+    register long x4 __asm__("x4") = a[4];
+    register long x5 __asm__("x5") = a[5];
+    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+    return x0;
+}
+
+__asm__(".text\n"
+        ".globl _start\n"
+        "_start:\n"
+        "    mov x29, #0\n"
+        "    ldr x0, [sp]\n"
+        "    add x1, sp, #8\n"
+        "    bl main\n"
+        "    mov x8, #94\n" /* exit_group */
+        "    svc #0\n");
+
+#endif
+
+#if BARE
+
+static int last_error;
+
+int *__errno_location(void) {
+    return &last_error;
+}
+
+#define ARGUMENTS(a, last)                                                                                             \
+    va_list list_;                                                                                                     \
+    va_start(list_, last);                                                                                             \
+    for (int i_ = 0; i_ < 6; i_++) /* more than the call takes do no harm */                                           \
+        (a)[i_] = va_arg(list_, long);                                                                                 \
+    va_end(list_)
+
+long holder_call(long number, ...) {
+    long a[6];
+    ARGUMENTS(a, number);
+    return call(number, a);
+}
+
+long syscall(long number, ...) {
+    long a[6];
+    ARGUMENTS(a, number);
+    long answer = call(number, a);
+    if (answer >= 0 || answer < -4095)
+        return answer;
+    last_error = (int)-answer;
+    return -1;
+}
+
+/*
+ * The child goes on in this very frame, as after vfork(2): it only calls what never returns, deeper in the stack, and
+ * what the holder needs of the frame stays.
+ */
+__attribute__((noinline)) long holder_launch(brood__launch *launch, int *ret_pidfd) {
+    long answer = call(SYS_clone, (const long[6]){LAUNCH_FLAGS, 0, (long)ret_pidfd});
+    if (answer == 0)
+        brood__child_main(launch);
+    return answer;
+}
+
+/* The compiler asks for these by itself. */
+void *memset(void *block, int byte, size_t size) {
+    for (char *at = block; size > 0; size--)
+        *at++ = (char)byte;
+    return block;
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t size) {
+    const char *source = from;
+    for (char *at = to; size > 0; size--)
+        *at++ = *source++;
+    return to;
+}
+
+#else
+
+#include <stdalign.h>
+#include <unistd.h>
+
+extern int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+
+long holder_call(long number, ...) {
+    long a[6];
+    va_list list;
+    va_start(list, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(list, long);
+    va_end(list);
+    long answer = syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    return answer == -1 ? -errno : answer;
+}
+
+long holder_launch(brood__launch *launch, int *ret_pidfd) {
+    static alignas(16) char stack[16384];
+    int pid = __clone(brood__child_main, stack + sizeof stack, LAUNCH_FLAGS, launch, ret_pidfd);
+    return pid < 0 ? -errno : pid;
+}
+
+#endif
+
+static bool lacks[BROOD__FEATURE_COUNT];
+
+bool brood__has(brood__feature feature) {
+    return !lacks[feature];
+}
+
+void brood__lacks(brood__feature feature) {
+    lacks[feature] = true;
+}
+
+static void *address(long answer) {
+    return answer < 0 && answer > -4096 ? NULL : (void *)answer;
+}
+
+void *holder_map(size_t size) {
+    return address(holder_call(SYS_mmap, 0L, size, (long)(PROT_READ | PROT_WRITE),
+                               (long)(MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE), -1L, 0L));
+}
+
+void *holder_grow(void *block, size_t size, size_t larger) {
+    return address(holder_call(SYS_mremap, block, size, larger, (long)MREMAP_MAYMOVE, 0L));
+}
+
+void holder_unmap(void *block, size_t size) {
+    holder_call(SYS_munmap, block, size);
+}
+
+int holder_open(int dir, const char *path, int flags) {
+    return (int)holder_call(SYS_openat, (long)dir, path, (long)(flags | O_CLOEXEC), 0L);
+}
+
+void holder_close(int fd) {
+    if (fd >= 0)
+        holder_call(SYS_close, (long)fd);
+}
+
+long holder_read(int fd, void *buffer, size_t size) {
+    long n;
+    do
+        n = holder_call(SYS_read, (long)fd, buffer, size);
+    while (n == -EINTR);
+    return n;
+}
+
+bool holder_read_all(int fd, void *buffer, size_t size) {
+    for (char *at = buffer; size > 0;) {
+        long n = holder_read(fd, at, size);
+        if (n <= 0)
+            return false;
+        at += n;
+        size -= (size_t)n;
+    }
+    return true;
+}

@@ -1,0 +1,266 @@
+/*
+ * Descendants are found by their parents' numbers in /proc, all processes of the system in one pass: whoever's chain of
+ * parents leads to the holder is of the tree, and no chain is broken, since orphans become the holder's own children
+ * (it is their subreaper). What is hard: a number may be another process's when it is used. So a process is signalled
+ * through a pidfd, after which it is looked at once more: if the number still has a parent of the tree, it is the one.
+ */
+#include "own/holder/tree.h"
+
+#include "own/holder/runtime.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+
+#define MOST_PIDS (4L << 20)   /* PID_MAX_LIMIT */
+#define FIRST_PROCESSES 16384L /* room for them at first */
+#define MOST_ROUNDS 1000       /* of stopping what is new */
+
+typedef struct process {
+    int pid, parent;
+    bool zombie;
+} process;
+
+/* Only what is used takes memory. */
+static struct tree {
+    int proc;       /* /proc */
+    process *found; /* in /proc's order */
+    long count, room;
+    unsigned char *member;  /* a bit for each pid */
+    unsigned char *stopped; /* likewise: it was sent SIGSTOP */
+    unsigned char *killed;  /* likewise: a child of the holder's, which was sent SIGKILL and has yet to be reaped */
+} tree;
+
+static bool has(const unsigned char *bits, int pid) {
+    return bits[pid / 8] >> (pid % 8) & 1;
+}
+
+static void set(unsigned char *bits, int pid) {
+    bits[pid / 8] |= (unsigned char)(1 << (pid % 8));
+}
+
+static void clear(unsigned char *bits, int pid) {
+    bits[pid / 8] = 0; /* its neighbours are to be cleared as well */
+}
+
+int tree_prepare(void) {
+    tree.proc = holder_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY);
+    if (tree.proc < 0)
+        return tree.proc;
+    tree.room = FIRST_PROCESSES;
+    tree.found = holder_map((size_t)tree.room * sizeof *tree.found);
+    tree.member = holder_map((size_t)MOST_PIDS / 8);
+    tree.stopped = holder_map((size_t)MOST_PIDS / 8);
+    tree.killed = holder_map((size_t)MOST_PIDS / 8);
+    return tree.found && tree.member && tree.stopped && tree.killed ? 0 : -ENOMEM;
+}
+
+/* Where there is none, those behind are seen in a later pass, when some of these are gone. */
+static bool has_room(void) {
+    if (tree.count < tree.room)
+        return true;
+    process *larger =
+        holder_grow(tree.found, (size_t)tree.room * sizeof *larger, (size_t)tree.room * 2 * sizeof *larger);
+    if (!larger)
+        return false;
+    tree.found = larger;
+    tree.room *= 2;
+    return true;
+}
+
+/* --- one process --- */
+
+static int parse_number(const char **at) {
+    int number = 0;
+    while (**at >= '0' && **at <= '9')
+        number = number * 10 + (*(*at)++ - '0');
+    return number;
+}
+
+/* "PID (name) state parent …": a name may hold anything, so what counts is its last parenthesis. */
+static bool parse_stat(const char *text, long len, process *ret) {
+    const char *at = text + len;
+    while (at > text && *at != ')')
+        at--;
+    if (at == text || len - (at - text) < 5)
+        return false;
+    char state = at[2];
+    at += 4;
+    ret->parent = parse_number(&at);
+    ret->zombie = state == 'Z' || state == 'X';
+    return true;
+}
+
+static int append_number(char *text, int len, int number) {
+    char digits[12];
+    int n = 0;
+    for (; number > 0; number /= 10)
+        digits[n++] = (char)('0' + number % 10);
+    while (n > 0)
+        text[len++] = digits[--n];
+    return len;
+}
+
+/* "PID/stat" in /proc. */
+static bool look_at(int pid, process *ret) {
+    char path[24], text[512];
+    int len = append_number(path, 0, pid);
+    for (const char *name = "/stat"; *name; name++)
+        path[len++] = *name;
+    path[len] = '\0';
+    int fd = holder_open(tree.proc, path, O_RDONLY);
+    if (fd < 0)
+        return false;
+    long got = holder_read(fd, text, sizeof text - 1);
+    holder_close(fd);
+    if (got <= 0)
+        return false;
+    text[got] = '\0';
+    ret->pid = pid;
+    return parse_stat(text, got - 1, ret);
+}
+
+/* --- all of them --- */
+
+static void list_processes(void) {
+    char entries[4096];
+    for (long n; (n = holder_call(SYS_getdents64, (long)tree.proc, entries, sizeof entries)) > 0;)
+        for (long at = 0; at < n;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);
+            const char *name = entry->d_name;
+            int pid = parse_number(&name);
+            at += entry->d_reclen;
+            if (!*name && pid > 0 && pid < MOST_PIDS && has_room() && look_at(pid, &tree.found[tree.count]))
+                tree.count++;
+        }
+}
+
+/* Who is of the tree. Parents mostly stand before their children: one pass does nearly all, and one more finds no new. */
+static void mark_members(int self) {
+    for (bool more = true; more;) {
+        more = false;
+        for (long i = 0; i < tree.count; i++) {
+            const process *p = &tree.found[i];
+            if (!has(tree.member, p->pid) && (p->parent == self || has(tree.member, p->parent))) {
+                set(tree.member, p->pid);
+                more = true;
+            }
+        }
+    }
+}
+
+/* The number's process is of the tree now: it was, or its parent is. */
+static bool is_of_tree(int self, int pid) {
+    process now;
+    return look_at(pid, &now) && (now.parent == self || has(tree.member, now.parent));
+}
+
+static int signal_one(int self, const process *p, int signal) {
+    if (p->parent == self) /* only the holder frees its children's numbers */
+        return (int)holder_call(SYS_kill, (long)p->pid, (long)signal);
+    int pidfd = (int)holder_call(SYS_pidfd_open, (long)p->pid, 0L);
+    if (pidfd < 0)
+        return pidfd;
+    int r =
+        is_of_tree(self, p->pid) ? (int)holder_call(SYS_pidfd_send_signal, (long)pidfd, (long)signal, 0L, 0L) : -ESRCH;
+    holder_close(pidfd);
+    return r;
+}
+
+/* Signal those that are alive; with `once`, only who has not been sent it yet, and is noted there. How many took it. */
+static long signal_members(int self, int signal, unsigned char *once, int *ret_error) {
+    long sent = 0;
+    for (long i = 0; i < tree.count; i++) {
+        const process *p = &tree.found[i];
+        if (p->zombie || !has(tree.member, p->pid) || (once && has(once, p->pid)))
+            continue;
+        int r = signal_one(self, p, signal);
+        if (r < 0 && r != -ESRCH)
+            *ret_error = r;
+        if (r < 0)
+            continue;
+        if (once)
+            set(once, p->pid);
+        sent++;
+    }
+    return sent;
+}
+
+static void find_tree(int self) {
+    for (; tree.count > 0; tree.count--)
+        clear(tree.member, tree.found[tree.count - 1].pid);
+    holder_call(SYS_lseek, (long)tree.proc, 0L, 0L);
+    list_processes();
+    mark_members(self);
+}
+
+int tree_signal(int signal) {
+    int self = (int)holder_call(SYS_getpid), error = 0;
+    find_tree(self);
+    signal_members(self, signal, NULL, &error);
+    return error;
+}
+
+int tree_kill(void) {
+    int self = (int)holder_call(SYS_getpid), error = 0;
+    for (int round = 0; round < MOST_ROUNDS; round++) {
+        find_tree(self);
+        if (round == 0)
+            for (long i = 0; i < tree.count; i++)
+                clear(tree.stopped, tree.found[i].pid);
+        if (signal_members(self, SIGSTOP, tree.stopped, &error) == 0)
+            break;
+    }
+    error = 0;
+    signal_members(self, SIGKILL, NULL, &error);
+    return error;
+}
+
+/* --- what runs away --- */
+
+void tree_reaped(int pid) {
+    tree.killed[pid / 8] &= (unsigned char)~(1 << (pid % 8));
+}
+
+static void kill_child(int pid) {
+    if (pid <= 0 || pid >= MOST_PIDS || has(tree.killed, pid))
+        return;
+    set(tree.killed, pid);
+    holder_call(SYS_kill, (long)pid, (long)SIGKILL);
+}
+
+/* The list of the kernel's, which not every kernel is built with. */
+static bool kill_listed_children(int self) {
+    char path[48] = "self/task/", text[4096];
+    int len = append_number(path, 10, self), pid = 0;
+    for (const char *name = "/children"; *name; name++)
+        path[len++] = *name;
+    path[len] = '\0';
+    int fd = holder_open(tree.proc, path, O_RDONLY);
+    if (fd < 0)
+        return false;
+    for (long n; (n = holder_read(fd, text, sizeof text)) > 0;)
+        for (long i = 0; i < n; i++) {
+            if (text[i] >= '0' && text[i] <= '9') {
+                pid = pid * 10 + (text[i] - '0');
+                continue;
+            }
+            kill_child(pid);
+            pid = 0;
+        }
+    holder_close(fd);
+    return true;
+}
+
+void tree_chase(void) {
+    int self = (int)holder_call(SYS_getpid);
+    if (kill_listed_children(self))
+        return;
+    find_tree(self);
+    for (long i = 0; i < tree.count; i++)
+        if (tree.found[i].parent == self)
+            kill_child(tree.found[i].pid);
+}

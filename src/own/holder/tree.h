@@ -1,0 +1,26 @@
+/* The processes that descend from the holder, as /proc shows them, and signals to all of them. */
+#ifndef BROOD_OWN_HOLDER_TREE_H
+#define BROOD_OWN_HOLDER_TREE_H
+
+/* Before all else, so that nothing is wanting when it counts. 0, or a negative errno: no /proc, no memory. */
+int tree_prepare(void);
+
+/* Send it to each. 0, or a negative errno for the last that could not be sent: what is gone meanwhile does not count. */
+int tree_signal(int signal);
+
+/*
+ * SIGKILL to each. First all are stopped, again and again until no new one is found: what is stopped does not fork, so
+ * that a tree which grows as fast as it is killed comes to its end.
+ */
+int tree_kill(void);
+
+/*
+ * SIGKILL to the holder's own children, without delay. A process that forks and leaves, again and again, is nowhere for
+ * long; but each time it leaves a child of the holder's, and sooner or later one is killed before it has forked.
+ */
+void tree_chase(void);
+
+/* The number is free again. */
+void tree_reaped(int pid);
+
+#endif

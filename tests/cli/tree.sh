@@ -1,0 +1,63 @@
+# --tree: nothing of it is left when the command ends, or when brood does, by whatever way.
+. "$SRC/tests/cli/lib.bash"
+
+# what the command leaves behind goes with it
+brood_run --tree --report-file report -- "$BROOD_CHILD" orphan forever escape forever exit 3
+is "$status" 3
+is "$(wc -l <out.txt)" 2
+while read -r pid; do is_gone "$pid" || fail "$pid lives on"; done <out.txt
+report=$(<report)
+has "$report" '"own":"tree","guarantee":"best-effort","code":3'
+lacks "$report" '"tree_user_ms":null'
+
+# a time limit reaches all of it
+brood_run --tree -t 0.5 -k 0.1 -- "$BROOD_CHILD" orphan forever stubborn hold
+is "$status" 124
+for pid in $(grep -o '^[0-9]*' out.txt); do is_gone "$pid" || fail "$pid lives on"; done
+brood_run --tree -t 0.2 -k 0.1 -- "$BROOD_CHILD" hop
+is "$status" 0 # it left by itself, and what it left was caught
+
+# so does a signal that is to end it; others go to the command alone
+start --tree -- "$BROOD_CHILD" escape forever tell USR1
+read -r pid <&3
+says ready
+kill -USR1 "$brood"
+says "got 10"
+! is_gone "$pid" || fail "the signal was for the command alone"
+kill -TERM "$brood"
+reap
+is "$status" 143
+is_gone "$pid" || fail "$pid lives on"
+
+# nobody asks brood
+start --tree -- "$BROOD_CHILD" orphan forever stubborn hold
+read -r one <&3
+read -r two <&3
+says ready
+kill -KILL "$brood"
+until_true is_gone "$one"
+until_true is_gone "$two"
+reap
+is "$status" 137
+
+# a start that fails
+brood_run --tree -- ./no-such-program
+is "$status" 127
+has "$err" "No such file"
+brood_run --tree --cwd /no/such -- true
+is "$status" 125
+
+# less than is required
+brood_run --tree --require kernel -- true
+is "$status" 125
+has "$err" "not available"
+brood_run --tree --require best-effort -- true
+is "$status" 0
+
+# the holder is killed
+start --tree -- "$BROOD_CHILD" parent hold
+read -r holder <&3
+says ready
+kill -KILL "$holder"
+reap
+has "$err" "may live on"

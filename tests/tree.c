@@ -1,0 +1,421 @@
+/*
+ * Trees: whoever left the group, the session or the parent is reached all the same, also when the host has gone or the
+ * holder was tampered with.
+ */
+#include "harness/watch.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+static void on_empty(brood_child *child, const brood_usage *usage, void *data) {
+    watch *w = data;
+    (void)child;
+    size_t len = strlen(w->log);
+    snprintf(w->log + len, sizeof w->log - len, " empty");
+    ENSURE(usage->user_us + usage->system_us > 0);
+    test_event();
+}
+
+#define TREE .own = BROOD_OWN_TREE, .out = WATCHED
+
+/* The n-th line of what it wrote, as a number. (What `parent` prints is the holder's pid.) */
+static pid_t pid_at(const watch *w, int n) {
+    const char *line = w->out.bytes;
+    for (; n > 0 && line; n--)
+        line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL;
+    return line ? atoi(line) : 0;
+}
+
+/* --- what a stop reaches --- */
+
+TEST_TORTURE(tree_that_ends_by_itself) {
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "print", "x", "exit", "7"), TREE, .on_empty = on_empty);
+    CHECK_STR(w->out.bytes, "x\n");
+    CHECK_EQ(w->ended.reason, BROOD_REASON_EXITED);
+    CHECK_EQ(w->ended.code, 7);
+    CHECK_EQ(w->ended.stop_error, 0);
+    CHECK(before(w->log, "exit", "empty"));
+    CHECK(before(w->log, "empty", "close"));
+}
+
+TEST_TORTURE(tree_is_killed_with_all_who_left) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", "forever", "escape", "forever", "stubborn", "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_EQ(brood_child_kill_owned(w->child, 0), 0);
+    CHECK_EQ(brood_child_kill_owned(w->child, SIGKILL), 0);
+    RUN();
+    for (int i = 0; i < 3; i++) {
+        CHECK_GT(pid_at(w, i), 0);
+        CHECK(test_process_gone(pid_at(w, i))); /* on_exit may come before, on_close not */
+    }
+    CHECK_EQ(w->ended.signal, SIGKILL);
+    CHECK_EQ(brood_child_kill_owned(w->child, SIGKILL), -ESRCH);
+    brood_child_close(w->child);
+}
+
+TEST(tree_gets_other_signals_as_well) {
+    watch *w = watch_new();
+    START(w, .args = BROOD_ARGS(CHILD, "escape", "forever", "hold"), TREE, .timeout_ms = (uint64_t)(300 * test_slow()),
+          .kill_grace_ms = BROOD_FOREVER);
+    RUN();
+    CHECK_EQ(w->ended.reason, BROOD_REASON_TIMED_OUT);
+    CHECK_EQ(w->ended.signal, SIGTERM);
+    CHECK(test_process_gone(pid_at(w, 0)));
+}
+
+TEST_TORTURE(tree_is_killed_after_the_grace) {
+    watch *w = watch_new();
+    START(w, .args = BROOD_ARGS(CHILD, "stubborn", "hold"), TREE, .timeout_ms = (uint64_t)(300 * test_slow()),
+          .kill_grace_ms = 100);
+    RUN();
+    CHECK_EQ(w->ended.reason, BROOD_REASON_TIMED_OUT);
+    CHECK(test_process_gone(pid_at(w, 0))); /* its parent went at SIGTERM, it at SIGKILL */
+}
+
+TEST(tree_that_is_closed_while_it_runs) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", "forever", "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    brood_child_close(w->child);
+    RUN();
+    CHECK_EQ(w->closes, 1);
+    CHECK(test_process_gone(pid_at(w, 0)));
+}
+
+TEST(tree_that_is_stopped_goes) {
+    watch *w = watch_new();
+    START(w, .args = BROOD_ARGS(CHILD, "escape", "forever", "print", "there", "stop"), TREE,
+          .timeout_ms = (uint64_t)(300 * test_slow()), .kill_grace_ms = BROOD_FOREVER);
+    RUN();
+    CHECK_EQ(w->ended.signal, SIGTERM);
+    CHECK(test_process_gone(pid_at(w, 0)));
+}
+
+/* It forks and leaves, and forks and leaves. */
+TEST(tree_of_one_that_runs_away) {
+    watch *w = watch_new();
+    START(w, .args = BROOD_ARGS(CHILD, "hop"), TREE, .timeout_ms = 100, .kill_signal = SIGKILL);
+    RUN();
+    CHECK_EQ(w->closes, 1);
+    CHECK_EQ(w->ended.stop_error, 0);
+}
+
+TEST(tree_that_grows_as_fast_as_it_can) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "breed", "3000"), TREE, .on_empty = on_empty);
+    RUN_UNTIL(w->out.len);
+    CHECK_EQ(brood_child_kill_owned(w->child, SIGKILL), 0);
+    RUN();
+    CHECK_HAS(w->log, "empty");
+    CHECK_EQ(w->ended.stop_error, 0);
+    brood_child_close(w->child);
+}
+
+/* --- what outlives its program --- */
+
+TEST_TORTURE(tree_lives_on_until_its_child_is_closed) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", "forever", "exit", "3"), TREE, .close_grace_ms = 50);
+    RUN_UNTIL(w->closes);
+    CHECK_EQ(w->ended.code, 3);
+    CHECK(!test_process_gone(pid_at(w, 0)));
+    CHECK_EQ(brood_child_kill_owned(w->child, 0), 0);
+    brood_child_close(w->child);
+    RUN();
+    CHECK(test_process_gone(pid_at(w, 0)));
+}
+
+TEST_TORTURE(tree_lives_on_and_ends_by_itself) {
+    watch *w = watch_new();
+    const char *ms = test_format("%ld", 100 * test_slow());
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", ms, "exit", "3"), .own = BROOD_OWN_TREE,
+               .out = {.kind = BROOD_STDIO_IGNORE}, .on_empty = on_empty);
+    RUN();
+    CHECK_STR(w->log, "spawn exit close empty");
+    brood_child_close(w->child);
+}
+
+TEST_TORTURE(tree_ends_with_a_child_that_closes_itself) {
+    watch *w = watch_new();
+    START(w, .args = BROOD_ARGS(CHILD, "orphan", "forever", "exit", "3"), TREE, .close_grace_ms = 50);
+    RUN();
+    CHECK_EQ(w->ended.reason, BROOD_REASON_EXITED);
+    CHECK_EQ(w->ended.code, 3);
+    CHECK(test_process_gone(pid_at(w, 0)));
+}
+
+TEST_TORTURE(tree_ends_with_the_answer_of_an_exec) {
+    answer *a = answer_new();
+    CHECK_EQ(brood_exec_file(t->loop,
+                             &(brood_options){.args = BROOD_ARGS(CHILD, "orphan", "forever", "exit", "3"),
+                                              .own = BROOD_OWN_TREE,
+                                              .close_grace_ms = 50},
+                             answer_on_result, a, NULL),
+             0);
+    RUN();
+    CHECK_EQ(a->result.exit.code, 3);
+    CHECK(a->result.cut);
+    CHECK(test_process_gone(atoi(a->result.out.bytes)));
+}
+
+TEST_TORTURE(tree_ends_with_a_sync_form) {
+    brood_result *r = result_new();
+    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "orphan", "forever", "exit", "3"),
+                                                   .own = BROOD_OWN_TREE,
+                                                   .close_grace_ms = 50},
+                                  r),
+             0);
+    CHECK_EQ(r->exit.code, 3);
+    CHECK_EQ(r->exit.reason, BROOD_REASON_EXITED);
+    CHECK(test_process_gone(atoi(r->out.bytes)));
+}
+
+TEST_TORTURE(tree_of_a_sync_form_that_times_out) {
+    brood_result *r = result_new();
+    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "orphan", "forever", "stubborn", "hold"),
+                                                   .own = BROOD_OWN_TREE,
+                                                   .timeout_ms = (uint64_t)(300 * test_slow()),
+                                                   .kill_grace_ms = 100},
+                                  r),
+             0);
+    CHECK_EQ(r->exit.reason, BROOD_REASON_TIMED_OUT);
+    CHECK(test_process_gone(atoi(r->out.bytes)));
+}
+
+TEST_TORTURE(tree_that_was_let_live) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    pid_t program = brood_child_pid(w->child), holder = pid_at(w, 0), orphan = pid_at(w, 1);
+    brood_child_detach(w->child);
+    brood_child_close(w->child);
+    RUN_UNTIL(w->closes);
+    CHECK(!test_process_gone(program));
+    CHECK(!test_process_gone(orphan));
+    CHECK_EQ(kill(orphan, SIGKILL), 0);
+    CHECK_EQ(kill(program, SIGKILL), 0);
+    while (test_process_state(holder) != 0 && !test_failed()) /* it is still waited for */
+        test_idle(2);
+    RUN();
+    CHECK(test_process_gone(orphan) && test_process_gone(program));
+}
+
+/* --- the start --- */
+
+TEST_TORTURE(tree_starts_fail_as_others_do) {
+    brood_failure why;
+    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS("/no/such"), .own = BROOD_OWN_TREE}), -ENOENT);
+    CHECK_EQ(why.step, BROOD_STEP_EXEC);
+    CHECK_STR(why.subject, "/no/such");
+    CHECK_EQ(
+        watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .cwd = "/no/such", .own = BROOD_OWN_TREE}),
+        -ENOENT);
+    CHECK_EQ(why.step, BROOD_STEP_CWD);
+    CHECK_STR(why.subject, "/no/such");
+    CHECK_EQ(watch_refused(t, &why,
+                           &(brood_options){.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_CHILD, .on_empty = on_empty}),
+             -EINVAL);
+    CHECK_STR(why.subject, "on_empty");
+}
+
+TEST(tree_has_what_the_plan_says) {
+    const char *script = test_path(t, "script");
+    const char text[] = "echo $1 $NAME $PWD; ls -l /proc/self/fd >/dev/null\n";
+    test_write_file(script, text, sizeof text - 1, 0755);
+    int dir = test_fd(open(t->tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    RUN_CHILD(w, .args = BROOD_ARGS(script, "one"), TREE, .cwd_by_fd = true, .cwd_fd = dir,
+              .env = (const char *const[]){"NAME=two", "PWD", NULL}); /* without #!: a shell's */
+    CHECK_STR(w->out.bytes, test_format("one two %s\n", t->tmp));
+    RUN_CHILD(ids, .args = BROOD_ARGS(CHILD, "limits", "cwd"), TREE, .cwd = "/", .set_umask = true, .umask = 031,
+              .rlimits = &(brood_rlimit){.resource = RLIMIT_NOFILE, .soft = 33, .hard = 44}, .rlimit_count = 1);
+    CHECK_HAS(ids->out.bytes, "33");
+}
+
+/* More descriptors than one message takes, some swapped, and nothing else. */
+TEST(tree_gets_its_slots_and_no_more) {
+    enum { MANY = 300 };
+    brood_slot *slots = NEW_ARRAY(brood_slot, MANY);
+    int leaked = test_fd(open("/dev/null", O_RDONLY)); /* not close-on-exec */
+    for (int i = 0; i < MANY; i++)
+        slots[i] = (brood_slot){.slot = 10 + i, .io = {.kind = BROOD_STDIO_FD, .fd = leaked}};
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "fds"), TREE, .slots = slots, .slot_count = MANY);
+    CHECK_HAS(w->out.bytes, "10");
+    CHECK_HAS(w->out.bytes, "309");
+    CHECK_LACKS(w->out.bytes, "310");
+    RUN_CHILD(both, .args = BROOD_ARGS(CHILD, "both", "3"), TREE, .err = {.kind = BROOD_STDIO_SLOT, .slot = 1});
+    CHECK_GT(both->out.len, 0);
+}
+
+TEST(tree_keeps_the_terminal_and_the_group_of_its_host) {
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "session"), TREE);
+    CHECK_EQ(atoi(line_of(w->out.bytes, "pgid")), getpgrp());
+    CHECK_EQ(atoi(line_of(w->out.bytes, "sid")), getsid(0));
+    RUN_CHILD(own, .args = BROOD_ARGS(CHILD, "session"), TREE, .detached = true);
+    CHECK_EQ(atoi(line_of(own->out.bytes, "sid")), atoi(line_of(own->out.bytes, "pid")));
+}
+
+/* Linux starts a program's peak at its starter's, which is the holder's, not the host's. */
+TEST(tree_tells_the_peak_of_the_program_alone) {
+    size_t size = 200 << 20;
+    char *large = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(large != MAP_FAILED);
+    memset(large, 1, size);
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "rss", "8192"), TREE);
+    CHECK(w->ended.usage.max_rss_is_own);
+    CHECK_GE(w->ended.usage.max_rss_kb, 8 * 1024);
+    CHECK_LT(w->ended.usage.max_rss_kb, 64 * 1024);
+    CHECK_EQ(munmap(large, size), 0);
+}
+
+/* --- the holder in bad hands --- */
+
+TEST(tree_whose_holder_is_killed) {
+    watch *w = watch_new();
+    START(w, .args = BROOD_ARGS(CHILD, "parent", "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_NE(pid_at(w, 0), getpid());
+    CHECK_EQ(kill(pid_at(w, 0), SIGKILL), 0);
+    RUN();
+    CHECK_EQ(w->closes, 1);
+    CHECK_EQ(w->ended.stop_error, -EOWNERDEAD);
+    CHECK(test_process_gone(w->pid)); /* the kernel sees to that */
+    CHECK(!brood_exit_ok(&w->ended));
+}
+
+TEST(tree_whose_holder_is_stopped) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_EQ(kill(pid_at(w, 0), SIGSTOP), 0);
+    CHECK_EQ(brood_child_kill_owned(w->child, SIGKILL), 0);
+    RUN();
+    CHECK_EQ(w->ended.signal, SIGKILL);
+    CHECK(test_process_gone(pid_at(w, 1)));
+    brood_child_close(w->child);
+}
+
+TEST(tree_whose_holder_gets_every_signal) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    for (int signal = 1; signal < 32; signal++)
+        if (signal != SIGKILL && signal != SIGSTOP)
+            CHECK_EQ(kill(pid_at(w, 0), signal), 0);
+    test_idle(20);
+    CHECK_EQ(w->exits, 0);
+    CHECK_EQ(brood_child_kill_owned(w->child, SIGTERM), 0);
+    RUN();
+    CHECK_EQ(w->ended.signal, SIGTERM);
+    CHECK_EQ(w->ended.stop_error, 0);
+    brood_child_close(w->child);
+}
+
+/* --- the host goes --- */
+
+typedef enum ending { KILLED, CRASHED, LEFT, EXECED, COPIED } ending;
+
+static bool tree_is_ready;
+
+static void host_reads(brood_stream *stream, const char *bytes, size_t len, void *data) {
+    (void)stream;
+    ENSURE(write(*(int *)data, bytes, len) == (ssize_t)len);
+    tree_is_ready = tree_is_ready || memmem(bytes, len, "ready", 5);
+}
+
+/* A host of its own: it passes on what its tree prints, and lives until it goes. Everything that it has forked keeps all
+ * of its descriptors open. */
+static void be_host(int out, ending how) {
+    uv_loop_t loop;
+    brood_child *child;
+    uv_loop_init(&loop);
+    brood_options options = {.args = BROOD_ARGS(CHILD, "orphan", "forever", "stubborn", "hold"),
+                             .own = BROOD_OWN_TREE,
+                             .out = {.on_data = host_reads},
+                             .data = &out};
+    alarm(40);
+    if (brood_spawn(&loop, &options, &child, NULL) < 0)
+        _exit(1);
+    while (!tree_is_ready)
+        uv_run(&loop, UV_RUN_ONCE);
+    pid_t host = getpid();
+    if (how == COPIED && fork() == 0) {
+        while (getppid() == host)
+            test_nap();
+        sleep(1); /* so long it has the line open all the same */
+        _exit(0);
+    }
+    if (how == LEFT)
+        _exit(0);
+    if (how == CRASHED)
+        abort();
+    if (how == EXECED)
+        execl(CHILD, CHILD, "pause", (char *)NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+}
+
+static void check_host_that_goes(test *t, ending how) {
+    int told[2];
+    char text[256] = "";
+    size_t len = 0;
+    CHECK_EQ(pipe2(told, O_CLOEXEC), 0);
+    pid_t host = fork();
+    if (host == 0) {
+        signal(SIGABRT, SIG_DFL);
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+        be_host(told[1], how);
+        _exit(3);
+    }
+    close(told[1]);
+    while (!strstr(text, "ready")) {
+        ssize_t n = read(told[0], text + len, sizeof text - len - 1);
+        CHECK_GT(n, 0);
+        len += (size_t)n;
+        text[len] = 0;
+    }
+    pid_t orphan = atoi(text), stubborn = atoi(strchr(text, '\n') + 1);
+    CHECK_GT(orphan, 0);
+    CHECK_GT(stubborn, 0);
+    if (how == KILLED || how == COPIED)
+        kill(host, SIGKILL);
+    WAIT_UNTIL(test_process_gone(orphan) && test_process_gone(stubborn));
+    if (how == EXECED)
+        kill(host, SIGKILL); /* it went as a host, not as a process */
+    CHECK_EQ(waitpid(host, NULL, 0), host);
+    while (read(told[0], text, sizeof text) > 0) {} /* whoever else was of it has left as well */
+    close(told[0]);
+    (void)t;
+}
+
+TEST(tree_goes_with_a_host_that_is_killed) {
+    check_host_that_goes(t, KILLED);
+}
+
+TEST(tree_goes_with_a_host_that_crashes) {
+    check_host_that_goes(t, CRASHED);
+}
+
+TEST(tree_goes_with_a_host_that_leaves) {
+    check_host_that_goes(t, LEFT);
+}
+
+TEST(tree_goes_with_a_host_that_becomes_another_program) {
+    check_host_that_goes(t, EXECED);
+}
+
+/* A fork of it has every descriptor open, the holder's line as well. */
+TEST(tree_goes_with_a_host_that_has_forked) {
+    check_host_that_goes(t, COPIED);
+}
+
+TEST(tree_of_a_host_that_ignores_its_children) {
+    signal(SIGCHLD, SIG_IGN);
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "exit", "7"), TREE);
+    CHECK_EQ(w->ended.reason, BROOD_REASON_EXITED); /* the holder has waited for it */
+    CHECK_EQ(w->ended.code, 7);
+    signal(SIGCHLD, SIG_DFL);
+}
