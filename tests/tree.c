@@ -11,6 +11,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "base/fault.h"
+
 static void on_empty(brood_child *child, const brood_usage *usage, void *data) {
     watch *w = data;
     (void)child;
@@ -205,6 +207,44 @@ TEST_TORTURE(tree_that_was_let_live) {
     CHECK(test_process_gone(orphan) && test_process_gone(program));
 }
 
+/* --- its cgroup --- */
+
+/* The path of the cgroup that a process is in, without the mount's; NULL: none is known. */
+static char *cgroup_of(pid_t pid) {
+    static char text[4096];
+    snprintf(text, sizeof text, "%s", test_read_file(test_format("/proc/%d/cgroup", (int)pid)));
+    char *line = strstr(text, "0::/");
+    if (line && strchr(line, '\n'))
+        *strchr(line, '\n') = 0;
+    return line ? line + 3 : NULL;
+}
+
+/* Also that of a tree which was let live, when it ends at last. */
+TEST(tree_leaves_no_cgroup_behind) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", "forever", "hold"), TREE, .close_grace_ms = 50);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    if (brood_child_guarantee(w->child) != BROOD_GUARANTEE_KERNEL) {
+        brood_child_close(w->child);
+        RUN();
+        SKIP("no cgroup for a tree here");
+    }
+    pid_t orphan = pid_at(w, 0);
+    const char *in = cgroup_of(orphan);
+    CHECK(in && strstr(in, "/brood-"));
+    const char *mount = access("/sys/fs/cgroup/unified", F_OK) == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
+    const char *path = test_format("%s%s", mount, in);
+    CHECK_EQ(access(path, F_OK), 0);
+    brood_child_detach(w->child);
+    CHECK_EQ(brood_child_kill(w->child, SIGKILL), 0);
+    RUN();
+    CHECK(!test_process_gone(orphan));
+    CHECK_EQ(access(path, F_OK), 0);
+    CHECK_EQ(kill(orphan, SIGKILL), 0);
+    WAIT_UNTIL(access(path, F_OK) < 0);
+    brood_child_close(w->child);
+}
+
 /* --- the start --- */
 
 TEST_TORTURE(tree_starts_fail_as_others_do) {
@@ -276,15 +316,21 @@ TEST(tree_tells_the_peak_of_the_program_alone) {
 
 TEST(tree_whose_holder_is_killed) {
     watch *w = watch_new();
-    START(w, .args = BROOD_ARGS(CHILD, "parent", "hold"), TREE);
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "hold"), TREE, .close_grace_ms = 50);
     RUN_UNTIL(strstr(w->out.bytes, "ready"));
     CHECK_NE(pid_at(w, 0), getpid());
+    bool kernel = brood_child_guarantee(w->child) == BROOD_GUARANTEE_KERNEL;
     CHECK_EQ(kill(pid_at(w, 0), SIGKILL), 0);
     RUN();
     CHECK_EQ(w->closes, 1);
-    CHECK_EQ(w->ended.stop_error, -EOWNERDEAD);
+    CHECK_EQ(w->ended.stop_error, kernel ? 0 : -EOWNERDEAD);
     CHECK(test_process_gone(w->pid)); /* the kernel sees to that */
     CHECK(!brood_exit_ok(&w->ended));
+    CHECK_EQ(brood_child_guarantee(w->child), kernel ? BROOD_GUARANTEE_KERNEL : BROOD_GUARANTEE_NONE);
+    WAIT_UNTIL(!kernel || test_process_gone(pid_at(w, 1)));
+    if (!kernel)
+        CHECK_EQ(kill(pid_at(w, 1), SIGKILL), 0);
+    brood_child_close(w->child);
 }
 
 TEST(tree_whose_holder_is_stopped) {
@@ -313,6 +359,54 @@ TEST(tree_whose_holder_gets_every_signal) {
     CHECK_EQ(w->ended.signal, SIGTERM);
     CHECK_EQ(w->ended.stop_error, 0);
     brood_child_close(w->child);
+}
+
+/* --- what is guaranteed --- */
+
+/* Whether a cgroup can be had depends on the host: what is asked for is given, or refused. */
+TEST_TORTURE(tree_that_requires_the_kernels_guarantee) {
+    brood_failure why = {0};
+    watch *w = watch_new();
+    brood_options options = {
+        .args = BROOD_ARGS(CHILD, "orphan", "forever", "exit", "2"), TREE, WATCH(w), .require = BROOD_GUARANTEE_KERNEL};
+    int r = brood_spawn(t->loop, &options, &w->child, &why);
+    if (r < 0) {
+        RUN();
+        CHECK_EQ(r, -EOPNOTSUPP);
+        CHECK_EQ(why.step, BROOD_STEP_HOLDER);
+        CHECK_HAS(why.message, "cgroup2");
+        CHECK(w->child == NULL);
+        return;
+    }
+    CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_KERNEL);
+    CHECK_EQ(brood_child_kill_owned(w->child, SIGKILL), 0);
+    RUN();
+    CHECK(test_process_gone(pid_at(w, 0)));
+    CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_KERNEL);
+    brood_child_close(w->child);
+}
+
+TEST(tree_guarantees_without_a_cgroup) {
+    brood__probe_force("cgroup", true);
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", "forever", "hop"), TREE);
+    CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_BEST_EFFORT);
+    CHECK_STR(brood_guarantee_text(brood_child_guarantee(w->child)), "best-effort");
+    RUN_UNTIL(w->exits);
+    brood_child_kill_owned(w->child, SIGKILL);
+    RUN();
+    CHECK(test_process_gone(pid_at(w, 0)));
+    brood_child_close(w->child);
+    brood_failure why;
+    CHECK_EQ(watch_refused(
+                 t, &why,
+                 &(brood_options){.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE, .require = BROOD_GUARANTEE_KERNEL}),
+             -EOPNOTSUPP);
+    RUN_CHILD(group, .args = BROOD_ARGS(CHILD), .own = BROOD_OWN_GROUP);
+    CHECK_EQ(
+        watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .require = BROOD_GUARANTEE_BEST_EFFORT}),
+        -EINVAL);
+    brood__probe_force("cgroup", false);
 }
 
 /* --- the host goes --- */

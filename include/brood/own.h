@@ -38,7 +38,12 @@ typedef enum brood_guarantee {
      * process starts on its behalf, as at(1) or a container's daemon does. Whoever kills the holder takes it away.
      */
     BROOD_GUARANTEE_BEST_EFFORT,
-    BROOD_GUARANTEE_KERNEL /**< the kernel sees to it. No child has it in this version. */
+    /**
+     * TREE, in a cgroup2 of its own, where the host may make one: the kernel ends all in it at one word, whoever forks
+     * meanwhile, and also if the holder was killed, as long as the host is there. Root in the tree may leave it, and is
+     * then reached as above.
+     */
+    BROOD_GUARANTEE_KERNEL
 } brood_guarantee;
 
 /** The word for a guarantee: "none", "best-effort", "kernel". Static. Any thread. */

@@ -20,6 +20,7 @@ typedef enum brood__feature {
     BROOD__PIDFD_GROUP,   /* "pidfd_group": PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9 */
     BROOD__SHARED_MEMORY, /* "shared_memory": CLONE_VM shares it; not so under valgrind and qemu-user */
     BROOD__MEMFD,         /* "memfd": memfd_create, which a container may deny */
+    BROOD__CGROUP,        /* "cgroup": a cgroup2 for each tree */
     BROOD__FEATURE_COUNT
 } brood__feature;
 

@@ -17,7 +17,7 @@ const brood_exit *brood_child_exit(const brood_child *c) {
 }
 
 brood_guarantee brood_child_guarantee(const brood_child *c) {
-    return brood__owned_guarantee(&c->owned);
+    return c->owned.guarantee;
 }
 
 void *brood_child_data(const brood_child *c) {

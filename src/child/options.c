@@ -119,9 +119,6 @@ static int check_ending(const brood_options *o, brood__form form, brood_failure 
         return refuse(why, "require", "is no brood_guarantee");
     if (o->require && o->own != BROOD_OWN_TREE)
         return refuse(why, "require", "is given, but own is not BROOD_OWN_TREE, and nothing less guarantees anything");
-    if (o->require > BROOD_GUARANTEE_BEST_EFFORT)
-        return brood__fail(why, -ENOTSUP, BROOD_STEP_OPTIONS, "require",
-                           "the kernel's guarantee is not available in this version");
     if (o->on_empty && o->own != BROOD_OWN_TREE)
         return refuse(why, "on_empty", "only a tree is known to be empty: own is not BROOD_OWN_TREE");
     if (o->kill_signal && !brood_signal_name(o->kill_signal))
@@ -522,6 +519,7 @@ static void compile_ownership(brood__compiled *c, const brood_options *o, brood_
     if (c->reach == BROOD_OWN_DEFAULT)
         c->reach =
             form == BROOD__EXEC && !o->detached && !inherits_terminal(&c->plan) ? BROOD_OWN_GROUP : BROOD_OWN_CHILD;
+    c->plan.needs_cgroup = o->require == BROOD_GUARANTEE_KERNEL;
     c->plan.new_session = o->detached;
     c->plan.new_group = c->reach == BROOD_OWN_GROUP && !o->detached; /* a session's leader leads its group as well */
 }

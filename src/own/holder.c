@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/failure.h"
 #include "base/sys.h"
+#include "own/cgroup.h"
 #include "own/holder/line.h"
 #include "process/exit.h"
 #include "process/pack.h"
@@ -102,6 +103,7 @@ static int open_holder(brood__holder *ret, brood_failure *why) {
     *ret = BROOD__HOLDER_NONE;
     ret->line = line[0];
     ret->pidfd = process.pidfd;
+    ret->pid = process.pid;
     return 0;
 }
 
@@ -123,18 +125,20 @@ static int send_fds(int line, const void *bytes, size_t len, const int *fds, siz
     return n < 0 ? (int)n : n == (ssize_t)len ? 0 : -EIO;
 }
 
-static size_t gather_fds(const brood__plan *plan, int *fds) {
+static size_t gather_fds(const brood__plan *plan, int cgroup_mount, int *fds) {
     size_t count = 0;
     for (; count < plan->slot_count; count++)
         fds[count] = plan->slots[count].source;
     if (plan->cwd_by_fd)
         fds[count++] = plan->cwd_fd;
+    if (cgroup_mount >= 0)
+        fds[count++] = cgroup_mount;
     return count;
 }
 
-static int send_plan(int line, const brood__plan *plan) {
+static int send_plan(int line, const brood__plan *plan, int cgroup_mount) {
     int fds[BROOD__LINE_MAX_FDS];
-    size_t size, count = gather_fds(plan, fds), at = count < BROOD__LINE_FDS ? count : BROOD__LINE_FDS;
+    size_t size, count = gather_fds(plan, cgroup_mount, fds), at = count < BROOD__LINE_FDS ? count : BROOD__LINE_FDS;
     brood__packed *packed = brood__plan_pack(plan, plan->envp ? plan->envp : environ, &size);
     if (!packed)
         return -ENOMEM;
@@ -173,13 +177,18 @@ static int hear_start(const brood__plan *plan, brood__holder *h, brood__process 
     brood__fds fds;
     int r = hear_word(h->line, &word, &fds);
     if (r == 1 && word.step == BROOD_STEP_HOLDER)
-        return brood__fail(why, -word.error, BROOD_STEP_HOLDER, NULL, NULL);
+        return brood__fail(why, -word.error, BROOD_STEP_HOLDER, NULL,
+                           word.error == EOPNOTSUPP
+                               ? "the kernel's guarantee needs a cgroup2 that this process may make "
+                                 "others in, and start into: see man 7 brood"
+                               : NULL);
     if (r == 1 && word.step)
         return brood__plan_fail(plan, &(brood__report){.step = word.step, .error = word.error, .index = word.index},
                                 why);
-    if (r == 1 && fds.count == 1) {
+    if (r == 1 && fds.count > 0) {
         ret_process->pid = word.value;
         ret_process->pidfd = fds.fds[0];
+        h->cgroups = fds.count > 1 ? fds.fds[1] : -1;
         return 0;
     }
     return brood__fail(why, r < 0 ? r : -EPROTO, BROOD_STEP_HOLDER, NULL,
@@ -194,7 +203,8 @@ int brood__holder_start(brood__plan *plan, brood__holder *ret_holder, brood__pro
     if (r == 0)
         r = open_holder(&h, why);
     if (r == 0) {
-        int sent = send_plan(h.line, plan);
+        int cgroup_mount = brood__cgroup_mount(), sent = send_plan(h.line, plan, cgroup_mount);
+        brood__close(cgroup_mount);
         if (sent < 0)
             shutdown(h.line, SHUT_WR); /* it may wait for the rest; or it has left, and said why */
         r = sent < 0 && sent != -EPIPE ? brood__fail(why, sent, BROOD_STEP_HOLDER, NULL, NULL)
@@ -226,14 +236,15 @@ static void take_exit(brood__holder *h, const brood__process *process, const bro
  * It was killed, or crashed. Its program gets a SIGKILL from the kernel then, and one from here in case it has shed
  * that; how it ended is known where the kernel tells of processes that others have waited for.
  */
-static void take_exit_without(const brood__process *process, brood_exit *ret_exit) {
+static void take_exit_without(brood__holder *h, const brood__process *process, brood_exit *ret_exit) {
     struct pollfd ended = {.fd = process->pidfd, .events = POLLIN};
     bool reaped;
     *ret_exit = (brood_exit){.code = -1, .pid = process->pid, .run_us = brood__now_us() - process->started_us};
     brood__pidfd_signal(process->pidfd, SIGKILL);
+    int r = h->cgroups < 0 ? -EOWNERDEAD : brood__cgroup_end(h->cgroups, h->pid);
     poll(&ended, 1, 1000); /* it is not long in coming, unless the kernel holds it */
     brood__process_ended(process, true, ret_exit, &reaped);
-    ret_exit->stop_error = -EOWNERDEAD;
+    ret_exit->stop_error = r < 0 ? -EOWNERDEAD : 0; /* else the kernel has ended all of it */
 }
 
 bool brood__holder_hear(brood__holder *h, const brood__process *process, brood_exit *ret_exit) {
@@ -255,7 +266,7 @@ bool brood__holder_hear(brood__holder *h, const brood__process *process, brood_e
         }
     }
     if (h->lost && !h->exited) {
-        take_exit_without(process, ret_exit);
+        take_exit_without(h, process, ret_exit);
         h->exited = ended = true;
     }
     return ended;
@@ -305,5 +316,6 @@ void brood__holder_done(brood__holder *h) {
     else if (h->pidfd >= 0)
         brood__wait(h->pidfd, true, &status, &usage);
     brood__close(h->pidfd);
+    brood__close(h->cgroups);
     *h = BROOD__HOLDER_NONE;
 }

@@ -10,8 +10,10 @@
 #include <brood/process.h>
 
 typedef struct brood__holder {
-    int line;          /* to it, non-blocking; -1: there is none */
-    int pidfd;         /* its own */
+    int line;  /* to it, non-blocking; -1: there is none */
+    int pidfd; /* its own */
+    pid_t pid;
+    int cgroups;       /* the directory that the tree's cgroup is in; -1: it has none */
     bool ending;       /* it was told to end the tree */
     bool let_go;       /* it was told to end nothing */
     bool exited;       /* the program has ended */
@@ -21,7 +23,7 @@ typedef struct brood__holder {
     brood_usage usage; /* of the whole tree, once it is empty */
 } brood__holder;
 
-#define BROOD__HOLDER_NONE ((brood__holder){.line = -1, .pidfd = -1})
+#define BROOD__HOLDER_NONE ((brood__holder){.line = -1, .pidfd = -1, .cgroups = -1})
 
 /* As brood__start, through a holder of its own. */
 int brood__holder_start(brood__plan *plan, brood__holder *ret_holder, brood__process *ret_process,

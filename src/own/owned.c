@@ -30,13 +30,11 @@ static int signal_group(brood__owned *o, int signal) {
 }
 
 int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *why) {
-    if (o->reach == BROOD_OWN_TREE)
-        return brood__holder_start(plan, &o->holder, &o->process, why);
-    return brood__start(plan, &o->process, why);
-}
-
-brood_guarantee brood__owned_guarantee(const brood__owned *o) {
-    return o->reach == BROOD_OWN_TREE && !o->holder.lost ? BROOD_GUARANTEE_BEST_EFFORT : BROOD_GUARANTEE_NONE;
+    if (o->reach != BROOD_OWN_TREE)
+        return brood__start(plan, &o->process, why);
+    int r = brood__holder_start(plan, &o->holder, &o->process, why);
+    o->guarantee = o->holder.cgroups >= 0 ? BROOD_GUARANTEE_KERNEL : BROOD_GUARANTEE_BEST_EFFORT;
+    return r;
 }
 
 const char *brood_guarantee_text(brood_guarantee guarantee) {
@@ -59,6 +57,8 @@ bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
     if (o->reach == BROOD_OWN_TREE) {
         bool ended = brood__holder_hear(&o->holder, &o->process, ret_exit);
         o->ended = o->reaped = o->holder.exited;
+        if (o->holder.lost && o->holder.cgroups < 0)
+            o->guarantee = BROOD_GUARANTEE_NONE;
         if (ended && o->stop_error && !ret_exit->stop_error)
             ret_exit->stop_error = o->stop_error;
         return ended;

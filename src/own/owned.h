@@ -12,6 +12,7 @@ typedef struct brood__owned {
     brood__process process;
     brood__holder holder;  /* TREE: its holder */
     brood_ownership reach; /* never DEFAULT */
+    brood_guarantee guarantee;
     bool ended, reaped;
     int stop_error;     /* a stop could not be sent: a negative errno */
     uint64_t ending_us; /* TREE: since when it is being ended; 0: it is not */
@@ -22,8 +23,6 @@ typedef struct brood__owned {
 
 /* As brood__start; `reach` says by which way. */
 int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *ret_failure);
-
-brood_guarantee brood__owned_guarantee(const brood__owned *o);
 
 /* Readable when there is something new to learn; -1: there will be nothing. */
 int brood__owned_fd(const brood__owned *o);

@@ -12,11 +12,27 @@
 #define BROOD__LINE_FDS 240 /* descriptors in one message; the kernel takes 253 */
 #define BROOD__LINE_MAX_FDS 2048
 
+/* The cgroup of a tree is named after its holder. */
+#define BROOD__CGROUP_NAME_SIZE 24
+
+static inline void brood__cgroup_name(char name[BROOD__CGROUP_NAME_SIZE], int holder) {
+    static const char prefix[] = "brood-";
+    char digits[12];
+    int len = 0, count = 0;
+    for (; prefix[len]; len++)
+        name[len] = prefix[len];
+    for (; holder > 0; holder /= 10)
+        digits[count++] = (char)('0' + holder % 10);
+    while (count > 0)
+        name[len++] = digits[--count];
+    name[len] = '\0';
+}
+
 /* From the host. When it shuts down its side, the tree is to be ended: that needs no room, and cannot fail. */
 typedef enum brood__order_kind {
     /*
      * Start a program. `fds` descriptors come with it and, as many as find room in each, with single bytes that follow:
-     * one for each slot, and the directory's if the plan has one. Then come `size` bytes, a brood__packed.
+     * one for each slot, the directory's if the plan has one, and that of the mounted cgroup2 if there is one. Then come `size` bytes, a brood__packed.
      */
     BROOD__ORDER_START = 1,
     BROOD__ORDER_SIGNAL,  /* `value` to every process of the tree */
@@ -32,10 +48,14 @@ typedef struct brood__order {
 
 /* From the holder. */
 typedef enum brood__word_kind {
-    BROOD__WORD_STARTED = 1, /* `value`: the pid, whose pidfd comes with it; or a report that says why not */
-    BROOD__WORD_EXITED,      /* `value`: the program's wait status; its usage, with the children that it waited for */
-    BROOD__WORD_DENIED,      /* `denied`: it cannot end all of the tree */
-    BROOD__WORD_EMPTY,       /* nothing of the tree is left; the usage of all of it. The holder ends. */
+    /*
+     * `value`: the pid, whose pidfd comes with it, and if the tree has a cgroup the directory that this is in; or a report
+     * that says why not.
+     */
+    BROOD__WORD_STARTED = 1,
+    BROOD__WORD_EXITED, /* `value`: the program's wait status; its usage, with the children that it waited for */
+    BROOD__WORD_DENIED, /* `denied`: it cannot end all of the tree */
+    BROOD__WORD_EMPTY,  /* nothing of the tree is left; the usage of all of it. The holder ends. */
 } brood__word_kind;
 
 typedef struct brood__word {

@@ -6,6 +6,7 @@
  * It has one thread, no library, no files but its own three, and blocks every signal, so that a Ctrl-C or a kill of the
  * process group it was born in does not end it before its work is done.
  */
+#include "own/holder/cgroup.h"
 #include "own/holder/line.h"
 #include "own/holder/runtime.h"
 #include "own/holder/tree.h"
@@ -15,6 +16,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -42,6 +44,10 @@ static struct holder {
 } h = {.host_fd = -1, .hearing = true};
 
 static _Noreturn void leave(void) {
+    if (h.released)
+        cgroup_remove_later();
+    else
+        cgroup_remove();
     for (;;)
         holder_call(SYS_exit_group, 0L);
 }
@@ -49,20 +55,22 @@ static _Noreturn void leave(void) {
 /* --- the line --- */
 
 /* Words go together, so that who hears the first knows the others. */
-static void say(brood__word *words, int count, int fd) {
+static void say(brood__word *words, int count, int fd, int other_fd) {
+    int fds[] = {fd, other_fd};
+    size_t size = other_fd < 0 ? sizeof fd : sizeof fds;
     union {
         struct cmsghdr aligned;
-        char bytes[CMSG_SPACE(sizeof fd)];
+        char bytes[CMSG_SPACE(sizeof fds)];
     } control = {0};
     struct iovec part = {.iov_base = words, .iov_len = (size_t)count * sizeof *words};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
     if (fd >= 0) {
         message.msg_control = &control;
-        message.msg_controllen = sizeof control;
+        message.msg_controllen = CMSG_SPACE(size);
         control.aligned.cmsg_level = SOL_SOCKET;
         control.aligned.cmsg_type = SCM_RIGHTS;
-        control.aligned.cmsg_len = CMSG_LEN(sizeof fd);
-        *(int *)(void *)CMSG_DATA(&control.aligned) = fd;
+        control.aligned.cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(&control.aligned), fds, size);
     }
     for (int i = 0; i < count; i++)
         words[i].denied = h.denied;
@@ -120,26 +128,41 @@ static uint64_t own_peak_kb(void) {
 
 static void report_failure(int step, int error) {
     brood__word word = {.kind = BROOD__WORD_STARTED, .step = step, .error = error};
-    say(&word, 1, -1);
+    say(&word, 1, -1, -1);
     leave();
 }
 
-static void start_program(brood__packed *packed, const int *fds) {
+/* In a cgroup of the tree's own, if one can be had and started into: containers forbid the one or the other. */
+static long launch_program(brood__launch *launch, int mount_fd, int *ret_pidfd) {
+    int cgroup = mount_fd < 0 ? -1 : cgroup_make(mount_fd);
+    long pid = -1;
+    if (cgroup >= 0) {
+        pid = holder_launch(launch, cgroup, ret_pidfd);
+        if (pid < 0)
+            cgroup_remove();
+    }
+    if (pid < 0 && launch->plan->needs_cgroup)
+        report_failure(BROOD_STEP_HOLDER, EOPNOTSUPP);
+    return pid >= 0 ? pid : holder_launch(launch, -1, ret_pidfd);
+}
+
+static void start_program(brood__packed *packed, const int *fds, uint32_t count) {
     static brood__launch launch;
     brood__plan *plan = &packed->plan;
     int pidfd = -1;
     brood__unpack(packed);
     for (size_t i = 0; i < plan->slot_count; i++)
         plan->slots[i].source = fds[i];
+    size_t others = plan->slot_count;
     if (plan->cwd_by_fd)
-        plan->cwd_fd = fds[plan->slot_count];
+        plan->cwd_fd = fds[others++];
     brood__plan_order(plan);
     plan->dies_with_parent = true;
     launch.plan = plan;
     launch.envp = plan->envp;
     launch.highest_slot = plan->slots[plan->slot_count - 1].slot;
     launch.report_fd = -1;
-    long pid = holder_launch(&launch, &pidfd);
+    long pid = launch_program(&launch, others < count ? fds[others] : -1, &pidfd);
     if (pid < 0)
         report_failure(BROOD_STEP_CLONE, (int)-pid);
     brood__word word = {
@@ -151,17 +174,12 @@ static void start_program(brood__packed *packed, const int *fds) {
     };
     h.program = (int)pid;
     h.started = true;
-    say(&word, 1, word.step ? -1 : pidfd);
+    if (word.step)
+        cgroup_remove();
+    say(&word, 1, word.step ? -1 : pidfd, cgroup_parent());
     if (word.step)
         leave();
     holder_close(pidfd);
-}
-
-/* Nothing of the host's stays open here: a pipe is at its end when the tree's last writer has gone. */
-static void close_from(int first, uint32_t count) {
-    if (holder_call(SYS_close_range, (long)first, (long)UINT32_MAX, 0L) < 0)
-        for (uint32_t i = 0; i < count; i++)
-            holder_close(first + (int)i);
 }
 
 static void start(const brood__order *order, const int *fds) {
@@ -170,9 +188,10 @@ static void start(const brood__order *order, const int *fds) {
         report_failure(BROOD_STEP_HOLDER, ENOMEM);
     if (!holder_read_all(BROOD__LINE_FD, packed, order->size))
         leave();
-    start_program(packed, fds);
+    start_program(packed, fds, order->fds);
     holder_unmap(packed, order->size);
-    close_from(h.ended_fd + 1, order->fds);
+    for (uint32_t i = 0; i < order->fds; i++) /* a pipe is at its end when the tree's last writer has gone */
+        holder_close(fds[i]);
     /* Only now: the program was born in the host's session, so that it has its terminal. */
     holder_call(SYS_setsid);
     holder_call(SYS_chdir, "/");
@@ -180,13 +199,14 @@ static void start(const brood__order *order, const int *fds) {
 
 /* --- its work --- */
 
-static void end_tree(void) {
+static void end_tree(bool again) {
     h.ending = true;
     h.again_ns = AGAIN_FIRST_NS;
-    h.denied = tree_kill();
+    /* Who has left the cgroup, as root may, is found when the others are gone. */
+    h.denied = again || !cgroup_kill() ? tree_kill() : 0;
     if (h.denied) {
         brood__word word = {.kind = BROOD__WORD_DENIED};
-        say(&word, 1, -1);
+        say(&word, 1, -1, -1);
     }
 }
 
@@ -209,7 +229,7 @@ static void chase(void) {
 
 static void end_again(void) {
     long pause = h.again_ns;
-    end_tree();
+    end_tree(true);
     h.again_ns = pause < AGAIN_LONGEST_NS ? pause * 2 : pause;
 }
 
@@ -226,7 +246,7 @@ static void obey(void) {
     if (!ok) {
         h.hearing = false;
         if (!h.released)
-            end_tree();
+            end_tree(false);
         return;
     }
     switch (order.kind) {
@@ -263,7 +283,7 @@ static void reap(void) {
         holder_call(SYS_getrusage, (long)RUSAGE_CHILDREN, &words[count++].usage);
     }
     if (count > 0)
-        say(words, count, -1);
+        say(words, count, -1, -1);
     if (pid == -ECHILD || (h.released && !h.program))
         leave();
 }
@@ -314,7 +334,7 @@ int main(int argc, char **argv) {
             h.host_fd = -1;
             if (!h.started)
                 leave();
-            end_tree();
+            end_tree(false);
         }
         if (polls[LINE].revents && h.hearing)
             obey();

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -110,11 +111,28 @@ long syscall(long number, ...) {
  * The child goes on in this very frame, as after vfork(2): it only calls what never returns, deeper in the stack, and
  * what the holder needs of the frame stays.
  */
-__attribute__((noinline)) long holder_launch(brood__launch *launch, int *ret_pidfd) {
+__attribute__((noinline)) static long launch_here(brood__launch *launch, int *ret_pidfd) {
     long answer = call(SYS_clone, (const long[6]){LAUNCH_FLAGS, 0, (long)ret_pidfd});
     if (answer == 0)
         brood__child_main(launch);
     return answer;
+}
+
+__attribute__((noinline)) static long launch_into(brood__launch *launch, int cgroup, int *ret_pidfd) {
+    struct clone_args args = {
+        .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_INTO_CGROUP,
+        .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
+        .exit_signal = SIGCHLD,
+        .cgroup = (uint64_t)cgroup,
+    };
+    long answer = call(SYS_clone3, (const long[6]){(long)&args, sizeof args});
+    if (answer == 0)
+        brood__child_main(launch);
+    return answer;
+}
+
+long holder_launch(brood__launch *launch, int cgroup, int *ret_pidfd) {
+    return cgroup < 0 ? launch_here(launch, ret_pidfd) : launch_into(launch, cgroup, ret_pidfd);
 }
 
 /* The compiler asks for these by itself. */
@@ -149,8 +167,10 @@ long holder_call(long number, ...) {
     return answer == -1 ? -errno : answer;
 }
 
-long holder_launch(brood__launch *launch, int *ret_pidfd) {
+long holder_launch(brood__launch *launch, int cgroup, int *ret_pidfd) {
     static alignas(16) char stack[16384];
+    if (cgroup >= 0)
+        return -ENOSYS; /* which takes a clone3 of our own */
     int pid = __clone(brood__child_main, stack + sizeof stack, LAUNCH_FLAGS, launch, ret_pidfd);
     return pid < 0 ? -errno : pid;
 }

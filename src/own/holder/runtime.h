@@ -15,8 +15,11 @@
 /* As syscall(2), but with the kernel's own answer: an error is a negative errno. */
 long holder_call(long number, ...);
 
-/* Start a program as the host would: suspended until it runs or has failed to. The pid, or a negative errno. */
-long holder_launch(brood__launch *launch, int *ret_pidfd);
+/*
+ * Start a program as the host would: suspended until it runs or has failed to. `cgroup`: in there, or -1. The pid, or a
+ * negative errno.
+ */
+long holder_launch(brood__launch *launch, int cgroup, int *ret_pidfd);
 
 /* Zeros, of which only those that are touched take memory; NULL: none. */
 void *holder_map(size_t size);
