@@ -50,7 +50,7 @@ elseif(pages)
         # `man brood_exec_file` finds brood_exec(3): a one-line page for each other function that NAME lists
         file(READ ${source} text)
         string(REGEX MATCH "# NAME\n\n[^#]* - " names "${text}")
-        string(REGEX MATCHALL "brood_[a-z_]+" names "${names}")
+        string(REGEX MATCHALL "brood_[a-z0-9_]+" names "${names}")
         cmake_path(GET source STEM LAST_ONLY own)
         foreach(name ${names})
             if(NOT "${name}.${section}" STREQUAL own)

@@ -1,13 +1,17 @@
 // A Node parent of any worker that answers {id, data} by {id, result}: asks for a hundred sums at once, finds by its id
 // whose answer an answer is, and tells what it saw, as a message if it has a parent with a channel, else as a line.
 //
-//     node examples/parent.js build/release/brood-sum
+//     node examples/parent.js ./sum
 //     node examples/parent.js node examples/worker.js
 'use strict';
 const { spawn } = require('child_process');
 const { readFileSync } = require('fs');
 
 const questions = 100, [program, ...args] = process.argv.slice(2);
+if (!program) {
+  console.error('usage: node parent.js WORKER [ARGUMENT]...');
+  process.exit(1);
+}
 const began = process.hrtime.bigint(), elapsed = () => Number(process.hrtime.bigint() - began) / 1e6;
 const worker = spawn(program, args, { stdio: [0, 1, 2, 'ipc'], timeout: 20000, killSignal: 'SIGKILL' });
 const open = new Map(); // by id: who waits

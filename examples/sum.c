@@ -2,7 +2,8 @@
  * A worker in C: sums the numbers that each message has as "data". Its parent may be brood's brood_fork, Node's fork()
  * with execPath, or a shell:
  *
- *     echo '{"id":1,"data":[1,2,3]}' | brood talk -- build/release/brood-sum
+ *     cc sum.c -o sum $(pkg-config --cflags --libs brood libuv)
+ *     echo '{"id":1,"data":[1,2,3]}' | brood talk -- ./sum
  */
 #include <brood.h>
 

@@ -3,6 +3,11 @@
 //     echo '{"id":1,"data":[1,2,3]}' | brood talk -- node examples/worker.js
 'use strict';
 
+if (!process.send) {
+  console.error('worker.js: nobody to talk to; try: brood talk -- node worker.js');
+  process.exit(1);
+}
+
 function work({ data }) {
   for (const number of data)
     if (typeof number !== 'number') throw new TypeError('a value of the wrong type');
@@ -10,9 +15,10 @@ function work({ data }) {
 }
 
 process.on('message', (task) => {
+  const id = task?.id; // a message may be null
   try {
-    process.send({ id: task.id, result: work(task) });
+    process.send({ id, result: work(task) });
   } catch (error) {
-    process.send({ id: task.id, error: error.message });
+    process.send({ id, error: error.message });
   }
 });

@@ -98,6 +98,25 @@ TEST(tree_that_is_stopped_goes) {
     CHECK(test_process_gone(pid_at(w, 0)));
 }
 
+/* To /proc it looks like a zombie, and is none. */
+TEST(tree_of_a_program_whose_first_thread_has_left) {
+    brood_ownership owns[] = {BROOD_OWN_TREE, BROOD_OWN_GROUP};
+    for (int i = 0; i < 2; i++) {
+        watch *w = watch_new();
+        START(w, .args = BROOD_ARGS(CHILD, "fork", "leave-thread"), .out = WATCHED, .own = owns[i],
+              .timeout_ms = (uint64_t)(300 * test_slow()), .kill_grace_ms = 100);
+        RUN();
+        CHECK_EQ(w->ended.reason, BROOD_REASON_TIMED_OUT);
+    }
+    brood__probe_force("cgroup", true);
+    watch *w = watch_new();
+    START(w, .args = BROOD_ARGS(CHILD, "ignore", "TERM", "leave-thread"), TREE,
+          .timeout_ms = (uint64_t)(300 * test_slow()), .kill_grace_ms = 100);
+    RUN();
+    CHECK_EQ(w->ended.signal, SIGKILL);
+    brood__probe_force("cgroup", false);
+}
+
 /* It forks and leaves, and forks and leaves. */
 TEST(tree_of_one_that_runs_away) {
     watch *w = watch_new();
@@ -107,7 +126,7 @@ TEST(tree_of_one_that_runs_away) {
     CHECK_EQ(w->ended.stop_error, 0);
 }
 
-TEST(tree_that_grows_as_fast_as_it_can) {
+TEST_WITH(tree_that_grows_as_fast_as_it_can, TEST_ALONE) {
     watch *w = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "breed", "3000"), TREE, .on_empty = on_empty);
     RUN_UNTIL(w->out.len);
@@ -207,6 +226,38 @@ TEST_TORTURE(tree_that_was_let_live) {
     CHECK(test_process_gone(orphan) && test_process_gone(program));
 }
 
+static void close_in_on_close(watch *w, const char *event) {
+    if (strcmp(event, "close") == 0)
+        brood_child_close(w->child);
+}
+
+static void end_loop_in_on_close(watch *w, const char *event) {
+    (void)w;
+    if (strcmp(event, "close") == 0)
+        brood_loop_close(test_loop(), NULL, NULL);
+}
+
+static void kill_and_detach(watch *w, const char *event) {
+    if (strcmp(event, "close") != 0)
+        return;
+    ENSURE(brood_child_kill_owned(w->child, SIGKILL) == 0);
+    brood_child_detach(w->child);
+    brood_child_close(w->child);
+}
+
+TEST(tree_that_lives_on_is_closed_in_on_close) {
+    void (*const ways[])(watch *, const char *) = {close_in_on_close, end_loop_in_on_close, kill_and_detach};
+    for (int i = 0; i < 3; i++) {
+        watch *w = watch_new();
+        w->then = ways[i];
+        START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", "forever", "exit", "3"), TREE, .close_grace_ms = 50);
+        RUN();
+        CHECK_EQ(w->closes, 1);
+        CHECK_GT(pid_at(w, 0), 0);
+        CHECK(test_process_gone(pid_at(w, 0)));
+    }
+}
+
 /* --- its cgroup --- */
 
 /* The path of the cgroup that a process is in, without the mount's; NULL: none is known. */
@@ -291,6 +342,28 @@ TEST(tree_gets_its_slots_and_no_more) {
     CHECK_GT(both->out.len, 0);
 }
 
+TEST(tree_of_a_host_without_an_environment) {
+    CHECK_EQ(clearenv(), 0);
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "env", "print", "x"), TREE);
+    CHECK_STR(w->out.bytes, "x\n");
+}
+
+/* The holder's image is a descriptor of the host's, which may close all it finds and reuse the number. */
+TEST(tree_of_a_host_that_closes_descriptors) {
+    RUN_CHILD(first, .args = BROOD_ARGS(CHILD, "print", "x"), TREE);
+    int taken = -1;
+    for (int fd = 3; fd < 64 && taken < 0; fd++) {
+        char text[64] = "";
+        ssize_t n = readlink(test_format("/proc/self/fd/%d", fd), text, sizeof text - 1);
+        if (n > 0 && strstr(text, "memfd:brood-holder"))
+            taken = fd;
+    }
+    CHECK_GE(taken, 0);
+    CHECK_EQ(test_fd(dup2(test_fd(open("/dev/null", O_RDONLY | O_CLOEXEC)), taken)), taken);
+    RUN_CHILD(again, .args = BROOD_ARGS(CHILD, "print", "y"), TREE);
+    CHECK_STR(again->out.bytes, "y\n");
+}
+
 TEST(tree_keeps_the_terminal_and_the_group_of_its_host) {
     RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "session"), TREE);
     CHECK_EQ(atoi(line_of(w->out.bytes, "pgid")), getpgrp());
@@ -343,6 +416,18 @@ TEST(tree_whose_holder_is_stopped) {
     CHECK_EQ(w->ended.signal, SIGKILL);
     CHECK(test_process_gone(pid_at(w, 1)));
     brood_child_close(w->child);
+}
+
+/* By its own program, which then ends: somebody has to notice. */
+TEST(tree_whose_holder_is_stopped_by_its_program) {
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "signal-parent", "STOP", "exit", "3"), TREE);
+    CHECK_EQ(w->ended.code, 3);
+    brood_result *r = result_new();
+    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "signal-parent", "STOP", "exit", "3"),
+                                                   .own = BROOD_OWN_TREE},
+                                  r),
+             0);
+    CHECK_EQ(r->exit.code, 3);
 }
 
 TEST(tree_whose_holder_gets_every_signal) {
@@ -504,6 +589,47 @@ TEST(tree_goes_with_a_host_that_becomes_another_program) {
 /* A fork of it has every descriptor open, the holder's line as well. */
 TEST(tree_goes_with_a_host_that_has_forked) {
     check_host_that_goes(t, COPIED);
+}
+
+/* What it had let live does so, however soon it leaves. */
+TEST(tree_that_was_let_live_by_a_host_that_leaves) {
+    for (int i = 0; i < 10; i++) {
+        int told[2];
+        char text[64] = "";
+        CHECK_EQ(pipe2(told, O_CLOEXEC), 0);
+        pid_t host = fork();
+        if (host == 0) {
+            uv_loop_t loop;
+            brood_child *child;
+            uv_loop_init(&loop);
+            brood_options options = {.args = BROOD_ARGS(CHILD, "hold"),
+                                     .own = BROOD_OWN_TREE,
+                                     .out = {.kind = BROOD_STDIO_FD, .fd = told[1]}};
+            if (brood_spawn(&loop, &options, &child, NULL) < 0)
+                _exit(1);
+            for (int n = 0; n < 5 * i; n++)
+                brood_child_kill_owned(child, SIGCONT); /* it has something to do before it reads the release */
+            brood_child_detach(child);
+            dprintf(told[1], "%d\n", (int)brood_child_pid(child));
+            _exit(0);
+        }
+        int status;
+        CHECK_EQ(waitpid(host, &status, 0), host);
+        CHECK_EQ(status, 0);
+        close(told[1]);
+        size_t len = 0;
+        ssize_t n = 1;
+        while (!strstr(text, "ready") && n > 0 && (n = read(told[0], text + len, sizeof text - len - 1)) > 0)
+            len += (size_t)n;
+        CHECK_HAS(text, "ready"); /* it was not killed at birth */
+        pid_t pid = atoi(text[0] == 'r' ? strchr(text, '\n') + 1 : text);
+        CHECK_GT(pid, 0);
+        test_nap();
+        CHECK(!test_process_gone(pid));
+        CHECK_EQ(kill(pid, SIGKILL), 0);
+        while (read(told[0], text, sizeof text) > 0) {}
+        close(told[0]);
+    }
 }
 
 TEST(tree_of_a_host_that_ignores_its_children) {

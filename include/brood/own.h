@@ -34,8 +34,9 @@ typedef enum brood_ownership {
 typedef enum brood_guarantee {
     BROOD_GUARANTEE_NONE = 0, /**< it is not: own is not TREE, or its holder was lost */
     /**
-     * TREE: all ends but what the host may not signal (a set-user-ID program, unless the host is root), and what another
-     * process starts on its behalf, as at(1) or a container's daemon does. Whoever kills the holder takes it away.
+     * TREE: all ends but what the host may not signal (a set-user-ID program that has changed its real user, unless the
+     * host is root), and what another process starts on its behalf, as at(1) or a container's daemon does. Whoever kills
+     * the holder takes it away; whoever stops it suspends it.
      */
     BROOD_GUARANTEE_BEST_EFFORT,
     /**

@@ -12,7 +12,7 @@
 #define BROOD_VERSION "0.0.0"
 #endif
 
-static const char *const step_text[] = {
+static const char *const where[] = {
     [BROOD_STEP_NONE] = "none",
     [BROOD_STEP_OPTIONS] = "options",
     [BROOD_STEP_MEMORY] = "memory",
@@ -39,7 +39,7 @@ static const char *const step_text[] = {
 
 const char *brood_step_text(brood_step step) {
     size_t i = (size_t)step;
-    return i < sizeof step_text / sizeof *step_text ? step_text[i] : "unknown";
+    return i < sizeof where / sizeof *where ? where[i] : "unknown";
 }
 
 const char *brood_version(void) {
@@ -91,12 +91,15 @@ int brood__fail(brood_failure *why, int code, brood_step step, const char *subje
     char text[128];
     if (!hint)
         hint = strerror_r(-code, text, sizeof text); /* GNU's: returns the text */
-    bool option = step == BROOD_STEP_OPTIONS;        /* a field's name: `options.cwd: is given twice` */
+    const char *begin = step == BROOD_STEP_NONE ? "" : brood_step_text(step);
+    bool option = step == BROOD_STEP_OPTIONS; /* a field's name: `options.cwd: is given twice` */
     const char *quote = option ? "" : "\"", *gap = option ? "." : " ";
     if (!*why->subject)
         quote = gap = "";
-    wanted = snprintf(why->message, sizeof why->message, "%s%s%s%s%s: %s", brood_step_text(step), gap, quote,
-                      why->subject, quote, hint);
+    if (!*begin)
+        gap = "";
+    wanted = snprintf(why->message, sizeof why->message, "%s%s%s%s%s%s%s", begin, gap, quote, why->subject, quote,
+                      *begin || *why->subject ? ": " : "", hint);
     mark_if_cut(why->message, sizeof why->message, wanted);
     mask_controls(why->message);
     return code;

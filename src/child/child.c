@@ -90,6 +90,8 @@ void brood__child_tell(brood__post *post) {
     brood__child_pin(c);
     brood__child_tell_spawn(c);
     tell_empty(c);
+    if (c->state == BROOD__ENDED && !c->watch.waiting)
+        brood__owned_done(&c->owned);
     if (c->orphan)
         tell_orphan(c);
     else
@@ -228,6 +230,7 @@ static void cut_output(brood_child *c) {
 static void timer_closed(uv_handle_t *timer) {
     brood_child *c = timer->data;
     c->timer_closing = false;
+    brood__child_update_timer(c); /* its tree may still be ended */
     brood__child_free_if_unused(c);
 }
 
@@ -250,6 +253,7 @@ static void act_on(brood_child *c, brood__due due) {
     case BROOD__DUE_KILL:
         if (c->state != BROOD__STARTING)
             brood__child_signal_all(c, SIGKILL);
+        finish_if_done(c);
         break;
     case BROOD__DUE_CHECK:
         finish_if_done(c);
@@ -370,6 +374,7 @@ static void finish(brood_child *c) {
     brood__child_become(c, BROOD__ENDED);
     if (goes || brood__deadlines_stopping(&c->deadlines) || !brood__owned_lives_on(&c->owned)) {
         brood__watch_stop(&c->watch);
+        brood__watch_stop(&c->nudge);
         brood__owned_done(&c->owned);
     }
     if (!told) {
@@ -379,7 +384,7 @@ static void finish(brood_child *c) {
         if (c->on_close)
             c->on_close(c, &c->exit, c->data);
     }
-    if (c->closed || c->self_closing)
+    if (goes) /* who closes it in on_close has it disposed of there, or its tree ended first */
         brood__child_dispose(c);
     brood__child_unpin(c);
 }
@@ -396,7 +401,7 @@ void brood__child_end_rest(brood_child *c) {
  */
 static bool owned_is_gone(brood_child *c) {
     bool all = c->closed || c->self_closing;
-    if (c->let_live || brood__owned_settle(&c->owned, &c->deadlines, brood__now_us(), all))
+    if (brood__child_may_live(c) || brood__owned_settle(&c->owned, &c->deadlines, brood__now_us(), all))
         return true;
     brood__child_update_timer(c);
     return false;
@@ -422,6 +427,8 @@ void brood__child_dispose(brood_child *c) {
     brood__child_become(c, BROOD__GONE);
     brood__abort_unlisten(&c->abort_listener);
     brood__child_close_timer(c);
+    brood__watch_stop(&c->watch);
+    brood__watch_stop(&c->nudge);
     brood__owned_done(&c->owned);
 }
 
@@ -456,6 +463,7 @@ void brood__child_failed(brood_child *c, const brood_failure *why) {
 void brood__child_abandon(brood_child *c) {
     brood__child_pin(c);
     brood__watch_stop(&c->watch);
+    brood__watch_stop(&c->nudge);
     flush_reports(c);
     brood__child_dispose(c);
     brood__child_unpin(c);
@@ -510,6 +518,7 @@ static void see_rest_end(brood_child *c) {
     if (brood__owned_fd(&c->owned) >= 0)
         return;
     brood__watch_stop(&c->watch);
+    brood__watch_stop(&c->nudge);
     brood__child_tell_later(c);
 }
 
@@ -525,6 +534,7 @@ static void see_exit(brood_child *c) {
         brood__channel_read_now(c->channel);
     if (!c->watch.waiting)
         return; /* closed meanwhile */
+    brood__watch_stop(&c->nudge);
     if (brood__owned_fd(&c->owned) < 0 || c->orphan)
         brood__watch_stop(&c->watch);
     if (!c->orphan) {
@@ -535,6 +545,13 @@ static void see_exit(brood_child *c) {
         tell_orphan(c);
         brood__child_abandon(c);
     }
+}
+
+/* The program of a tree has ended: a holder that somebody has stopped is to tell so. */
+void brood__child_nudge(brood__watch *watch) {
+    brood_child *c = BROOD__OUTER(watch, brood_child, nudge);
+    brood__watch_stop(watch);
+    brood__owned_nudge(&c->owned);
 }
 
 void brood__child_watch_ready(brood__watch *watch) {

@@ -67,6 +67,7 @@ struct brood_child {
     brood__post later;     /* what is to be told once the present callback, or call, has returned */
 
     brood__watch watch; /* what tells of its end */
+    brood__watch nudge; /* the program's pidfd, where something else tells of its end */
     uv_timer_t timer;
     bool timer_open, timer_closing;
 
@@ -126,6 +127,7 @@ void brood__child_end_rest(brood_child *c);
 
 /* There is news of the process, or of its tree. */
 void brood__child_watch_ready(brood__watch *watch);
+void brood__child_nudge(brood__watch *watch);
 
 /* There is no process, or there never should have been: tell, from within uv_run, and end. */
 void brood__child_failed(brood_child *c, const brood_failure *why);
@@ -149,6 +151,8 @@ void brood__child_free_channel(brood_child *c);
 
 /* Closed, and let live: on_close is told, and then it is only waited for. */
 void brood__child_let_go(brood_child *c);
+/* Whether what it owns is not to be ended. */
+bool brood__child_may_live(const brood_child *c);
 
 /* The loop is being ended. */
 void brood__child_end(brood__loop_part *part);

@@ -90,6 +90,10 @@ void brood_child_detach(brood_child *c) {
     brood__child_update_timer(c);
 }
 
+bool brood__child_may_live(const brood_child *c) {
+    return c->let_live && !c->owned.holder.ending; /* its tree was killed before */
+}
+
 void brood__child_let_go(brood_child *c) {
     c->orphan = true;
     brood__child_close_timer(c);
@@ -112,7 +116,7 @@ void brood_child_close(brood_child *c) {
         brood__channel_silence(c->channel, true);
         brood__channel_close(c->channel, -ECANCELED);
     }
-    if (c->state == BROOD__ENDED && brood__owned_lives_on(&c->owned) && !c->let_live)
+    if (c->state == BROOD__ENDED && brood__owned_lives_on(&c->owned) && !brood__child_may_live(c))
         brood__child_end_rest(c);
     else if (c->state == BROOD__ENDED)
         brood__child_dispose(c);

@@ -63,7 +63,9 @@ static int check_program(const brood_options *o, brood__form form, const char *c
     if (o->shell)
         return refuse(why, "shell", "only brood_exec runs a shell");
     if (!o->args || !o->args[0])
-        return refuse(why, "args", "must hold at least the program's name");
+        return refuse(why, "args",
+                      form == BROOD__EXEC ? "must hold at least the program's name, where no command is given"
+                                          : "must hold at least the program's name");
     if (!*(o->file ? o->file : o->args[0]))
         return refuse(why, o->file ? "file" : "args", "the program's name is empty");
     return 0;

@@ -46,19 +46,23 @@ static int take_process(brood_child *c, brood__plan *plan, const brood__owned *o
     c->exit.pid = owned->process.pid;
     c->started_us = owned->process.started_us;
     c->watch.fd = brood__owned_fd(owned);
-    if (c->let_live)
-        brood__owned_let_go(&c->owned);
+    c->nudge.fd = owned->reach == BROOD_OWN_TREE ? owned->process.pidfd : -1;
     int r = brood__watch_start(&c->watch);
+    if (r == 0 && c->nudge.fd >= 0)
+        r = brood__watch_start(&c->nudge);
     if (r == 0 && !c->cancelled)
         r = attach_streams(c, plan);
     if (r < 0) {
         brood__watch_stop(&c->watch);
+        brood__watch_stop(&c->nudge);
         for (size_t i = 0; i < c->stream_count; i++)
             brood__stream_close(&c->streams[i], r);
         brood__child_drop_channel(c);
         brood__owned_end_here(&c->owned); /* what cannot be watched must not run; SIGKILL is not long in coming */
         return brood__fail(why, r, BROOD_STEP_LOOP, NULL, NULL);
     }
+    if (c->let_live)
+        brood__owned_let_go(&c->owned);
     brood__child_become(c, BROOD__RUNNING);
     brood__trace("spawn", owned->process.pid, 0, c->command);
     if (c->cancelled)
@@ -171,6 +175,8 @@ static int init_streams(brood_child *c, const brood__compiled *compiled) {
 static void init_child(brood_child *c, const brood_options *o, brood__form form, const brood__compiled *compiled) {
     c->asked_us = brood__now_us();
     c->watch = (brood__watch){.loop = c->loop, .ready = brood__child_watch_ready, .fd = -1, .events = EPOLLIN};
+    c->nudge =
+        (brood__watch){.loop = c->loop, .ready = brood__child_nudge, .fd = -1, .events = EPOLLIN, .unreffed = true};
     c->owned = BROOD__OWNED_NONE(compiled->reach);
     c->let_live = compiled->reach == BROOD_OWN_NONE;
     c->exit.code = -1;

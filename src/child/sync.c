@@ -36,9 +36,10 @@ typedef struct run {
     size_t *written; /* of each slot's input */
     char *buffer;
     int kill_signal;
+    bool nudged;
 } run;
 
-enum { POLL_PROCESS, POLL_ABORT, POLL_SLOTS };
+enum { POLL_PROCESS, POLL_NUDGE, POLL_ABORT, POLL_SLOTS };
 
 static int refuse_callbacks(const brood_options *o, brood_failure *why) {
     bool any = o->on_spawn || o->on_error || o->on_exit || o->on_close || o->on_empty || o->offload;
@@ -152,6 +153,7 @@ static void wait_for_something(run *r, uint64_t now_us) {
     const brood__plan *plan = &r->compiled.plan;
     bool aborted = brood__deadlines_stopping(&r->deadlines) || !r->options->abort;
     r->polls[POLL_PROCESS] = (struct pollfd){.fd = brood__owned_fd(&r->owned), .events = POLLIN};
+    r->polls[POLL_NUDGE] = (struct pollfd){.fd = r->nudged ? -1 : brood__owned_nudge_fd(&r->owned), .events = POLLIN};
     r->polls[POLL_ABORT] = (struct pollfd){.fd = aborted ? -1 : brood__abort_fd(r->options->abort), .events = POLLIN};
     for (size_t i = 0; i < plan->slot_count; i++)
         r->polls[POLL_SLOTS + i] = (struct pollfd){
@@ -179,6 +181,10 @@ static void handle_events(run *r) {
         stop(r, BROOD_REASON_ABORTED);
     if (r->polls[POLL_PROCESS].revents)
         process_ended(r);
+    if (r->polls[POLL_NUDGE].revents) {
+        brood__owned_nudge(&r->owned);
+        r->nudged = true;
+    }
 }
 
 /* What is late is judged by the time before the wait: whatever came until then has been seen. */

@@ -110,7 +110,7 @@ static int read_long(const args_option *options, char *const **cursor, void *tar
     const char *value = name[len] ? name + len + 1 : NULL;
     if (value && !option->value)
         return args_refuse(problem, "--%s takes no value", option->name);
-    if (!value && option->value && !(value = *++*cursor))
+    if (!value && option->value && (!(value = *++*cursor) || strcmp(value, "--") == 0))
         return refuse_missing(option, problem);
     *ret_option = option;
     return apply(option, value, target, problem);
@@ -129,7 +129,7 @@ static int read_letters(const args_option *options, char *const **cursor, void *
         const char *value = NULL;
         if (option->value) {
             value = letter[1] ? letter + 1 : *++*cursor;
-            if (!value)
+            if (!value || (!letter[1] && strcmp(value, "--") == 0))
                 return refuse_missing(option, problem);
         }
         int r = apply(option, value, target, problem);

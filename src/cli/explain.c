@@ -31,6 +31,8 @@ static bool lacks_x_bit(const brood_failure *why, const char *cwd) {
 static const char *advise_not_found(const char *program) {
     static const char *const builtins[] = {"alias", "cd", "eval", "exec", "export", "set", "source", "ulimit", "umask"};
     const char *equals = strchr(program, '='), *blank = strpbrk(program, " \t\n|&;<>");
+    if (program[0] == '-')
+        return "options of brood stand before --";
     if (strchr(program, '/') && !blank)
         return NULL;
     if (equals && equals > program && !(blank && blank < equals))

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 10 }; /* between two looks at a command that is to stop, and is not our child */
+enum { LOOK_MS = 10, MOST_LOOKS = 100 }; /* between two looks at a command that is to stop, and is not our child */
 
 /* Those that tell a program that it is broken are no messages; the terminal's stops of brood itself are its own. */
 static bool can_be_passed_on(int signal) {
@@ -185,8 +185,10 @@ static void look_for_a_stop(uv_timer_t *timer) {
     forward *f = timer->data;
     if (f->child)
         follow_a_stop(f);
-    if (!f->child || !f->stop_wanted)
+    if (!f->child || !f->stop_wanted || ++f->looks == MOST_LOOKS) {
+        f->stop_wanted = false; /* one that cares for no Ctrl-Z goes on */
         uv_timer_stop(timer);
+    }
 }
 
 static void read_signals(forward *f) {
@@ -200,8 +202,10 @@ static void read_signals(forward *f) {
     }
     if (child_changed && f->child)
         follow_a_stop(f);
-    if (f->own == BROOD_OWN_TREE && f->stop_wanted) /* nobody tells us when it has stopped */
+    if (f->own == BROOD_OWN_TREE && f->stop_wanted) { /* nobody tells us when it has stopped */
+        f->looks = 0;
         uv_timer_start(&f->stop_timer, look_for_a_stop, LOOK_MS, LOOK_MS);
+    }
 }
 
 static void readable(uv_poll_t *poll, int status, int events) {

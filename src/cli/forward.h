@@ -38,6 +38,7 @@ typedef struct forward {
     pid_t group;        /* the command's process group; 0: not known */
     uint64_t held_back; /* signals that came before it ran */
     bool ending;        /* what comes now came too late to end us */
+    unsigned looks;     /* for a stop that does not come */
     bool stop_wanted;   /* SIGTSTP came, and nothing has stopped yet */
     int fd;             /* -1: not open */
     uv_poll_t poll;

@@ -2,6 +2,10 @@
  * `brood talk`: lines of JSON from standard input become messages to a forked program, its messages become lines. What
  * the program writes by itself goes to standard error, so that standard output holds messages and nothing else. Reading
  * stops while the program does not keep up, and it is held up while nobody reads ours.
+ *
+ * What is hard is the end. A Node program drops what it has queued as soon as its channel is closed, so the channel stays
+ * open until as many messages have come as were sent, or none has come for a while. Signals are the program's, as those
+ * of `brood run` are: brood ends as it does.
  */
 #include "cli.h"
 
@@ -17,8 +21,10 @@
 
 #include "args.h"
 #include "explain.h"
+#include "forward.h"
 
 enum { READ_SIZE = 65536, LONGEST_LINE = 256 * 1024 * 1024 };
+enum { QUIET_MS = 1000 }; /* after the last line, so long without a message means that none is to come */
 
 typedef struct talk_options {
     bool advanced, raw, replies, help;
@@ -38,7 +44,9 @@ static const args_option table[] = {
     {.name = "replies",
      .letter = 'n',
      .field = offsetof(talk_options, replies),
-     .help = "at the end of the input, disconnect only when as many messages have come as were sent"},
+     .help =
+         "at the end of the input, wait for as many messages as were sent, however long that takes; fail if they do "
+         "not come"},
     {.section = "Other",
      .name = "help",
      .letter = 'h',
@@ -51,9 +59,11 @@ static const args_option table[] = {
 typedef struct talk {
     const talk_options *options;
     uv_loop_t loop;
-    brood_child *child;
-    brood_channel *channel; /* NULL once it is closed */
+    brood_child *child;     /* NULL once it is closed */
+    brood_channel *channel; /* likewise */
     brood_exit ended;
+    forward forward;
+    terminal terminal;
     char *line; /* what was read of the next one */
     size_t len, capacity;
     uint64_t line_number, sent, received;
@@ -61,11 +71,15 @@ typedef struct talk {
     bool reading;   /* a read is under way */
     bool input_end; /* no more lines */
     bool failed;    /* something was complained about */
+    bool stopped;   /* by us, since nobody reads what it says */
+    bool unread;    /* nobody ever will: as if we had died of SIGPIPE */
+    int left_by;    /* a signal that came when it had ended */
     uv_fs_t read;
     uv_check_t flush;
+    uv_timer_t quiet;
     char buffer[READ_SIZE];
-    char *text; /* a message as JSON */
-    size_t text_size;
+    char *out; /* what is to be printed */
+    size_t out_len, out_size;
 } talk;
 
 static void print_help(FILE *file) {
@@ -95,11 +109,28 @@ static void complain(talk *k, const char *format, ...) {
 
 static void read_on(talk *k);
 
+static void disconnect(talk *k) {
+    uv_timer_stop(&k->quiet);
+    if (k->channel)
+        brood_channel_disconnect(k->channel);
+}
+
+static void has_been_quiet(uv_timer_t *timer) {
+    disconnect(timer->data);
+}
+
+/* Lines have ended: whether the program has, too, with what it has to say to them. */
+static void wait_for_answers(talk *k) {
+    if (k->received >= k->sent || !k->channel)
+        disconnect(k);
+    else if (!k->options->replies)
+        uv_timer_start(&k->quiet, has_been_quiet, QUIET_MS, 0);
+}
+
 /* No more lines, or none that could be sent. */
 static void end_input(talk *k) {
     k->input_end = true;
-    if (k->channel && (!k->options->replies || k->failed || k->received >= k->sent))
-        brood_channel_disconnect(k->channel);
+    wait_for_answers(k);
 }
 
 static void write_raw(brood_writer *writer, void *the_talk) {
@@ -127,8 +158,11 @@ static void send_line(talk *k) {
         k->waiting = r > 0;
     } else if (r == -EILSEQ) {
         size_t at = brood_channel_error_offset(k->channel);
-        complain(k, "line %llu is no JSON%s: column %zu", (unsigned long long)k->line_number,
-                 k->options->raw ? ", nor UTF-8" : "", at + 1);
+        if (k->options->raw)
+            complain(k, "line %llu is not UTF-8: column %zu", (unsigned long long)k->line_number, at + 1);
+        else
+            complain(k, "line %llu is no JSON: column %zu (--raw sends each line as a string)",
+                     (unsigned long long)k->line_number, at + 1);
     } else if (r == -EPIPE) {
         end_input(k); /* the program's end tells more than this */
     } else {
@@ -180,7 +214,7 @@ static void input_came(uv_fs_t *request) {
     uv_fs_req_cleanup(request);
     k->reading = false;
     if (n < 0)
-        complain(k, "cannot read standard input: %s", uv_strerror((int)n));
+        complain(k, "cannot read standard input: %s", strerror((int)-n));
     if (n > 0)
         take_lines(k, k->buffer, (size_t)n);
     else if (n == 0 && k->len > 0 && k->channel)
@@ -199,7 +233,7 @@ static void read_on(talk *k) {
     int r = uv_fs_read(&k->loop, &k->read, STDIN_FILENO, &buffer, 1, -1, input_came);
     k->reading = r == 0;
     if (r < 0) {
-        complain(k, "cannot read standard input: %s", uv_strerror(r));
+        complain(k, "cannot read standard input: %s", strerror(-r));
         end_input(k);
     }
 }
@@ -213,29 +247,45 @@ static void keeps_up(brood_channel *channel, void *the_talk) {
 
 /* --- from the program to standard output --- */
 
-static bool print_raw(brood_value value) {
+static bool out_has_room(talk *k, size_t len) {
+    if (k->out_size - k->out_len >= len)
+        return true;
+    size_t size = (k->out_len + len) * 2;
+    char *out = realloc(k->out, size);
+    if (!out) {
+        complain(k, "%s", strerror(ENOMEM));
+        return false;
+    }
+    k->out = out;
+    k->out_size = size;
+    return true;
+}
+
+static void print(talk *k, const char *bytes, size_t len) {
+    if (!out_has_room(k, len))
+        return;
+    memcpy(k->out + k->out_len, bytes, len);
+    k->out_len += len;
+}
+
+static bool print_raw(talk *k, brood_value value) {
     const char *text;
     size_t len;
     if (brood_value_string(value, &text, &len) < 0)
         return false;
-    fwrite(text, 1, len, stdout);
+    print(k, text, len);
     return true;
 }
 
 static void print_json(talk *k, brood_value value) {
-    ssize_t len = brood_value_json(value, k->text, k->text_size);
-    if (len >= (ssize_t)k->text_size) {
-        char *text = realloc(k->text, (size_t)len + 1);
-        if (!text) {
-            complain(k, "%s", strerror(ENOMEM));
+    ssize_t len = brood_value_json(value, k->out + k->out_len, k->out_size - k->out_len);
+    if (len >= (ssize_t)(k->out_size - k->out_len)) {
+        if (!out_has_room(k, (size_t)len + 1))
             return;
-        }
-        k->text = text;
-        k->text_size = (size_t)len + 1;
-        len = brood_value_json(value, k->text, k->text_size);
+        len = brood_value_json(value, k->out + k->out_len, k->out_size - k->out_len);
     }
     if (len >= 0)
-        fwrite(k->text, 1, (size_t)len, stdout);
+        k->out_len += (size_t)len;
     else
         complain(k, "message %llu (%s) cannot be printed as JSON: %s", (unsigned long long)k->received,
                  brood_type_text(brood_value_type(value)),
@@ -246,22 +296,35 @@ static void print_json(talk *k, brood_value value) {
 
 static void message_came(brood_channel *channel, const brood_message *message, void *the_talk) {
     talk *k = the_talk;
+    (void)channel;
     k->received++;
-    if (!k->options->raw || !print_raw(message->value))
+    if (!k->options->raw || !print_raw(k, message->value))
         print_json(k, message->value);
-    putchar('\n');
-    if (k->input_end && k->received >= k->sent)
-        brood_channel_disconnect(channel);
+    print(k, "\n", 1);
+    if (k->input_end)
+        wait_for_answers(k);
+}
+
+/* Nobody reads us any more: what the program still says is for nobody, so it is stopped, and that is waited for. */
+static void give_up_output(talk *k, int error) {
+    k->unread = error == -EPIPE;
+    if (!k->unread)
+        complain(k, "cannot write to standard output: %s", strerror(-error));
+    k->stopped = true;
+    if (k->child)
+        brood_child_stop(k->child);
+}
+
+static void flush_output(talk *k) {
+    int r = k->stopped || k->out_len == 0 ? 0 : cli_write_all(STDOUT_FILENO, k->out, k->out_len);
+    k->out_len = 0;
+    if (r < 0)
+        give_up_output(k, r);
 }
 
 /* Once a turn: what came together leaves together. */
-static void flush_output(uv_check_t *check) {
-    talk *k = check->data;
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return;
-    if (!k->failed)
-        complain(k, "cannot write to standard output: %s", strerror(errno));
-    brood_child_stop(k->child);
+static void flush_turn(uv_check_t *check) {
+    flush_output(check->data);
 }
 
 static void disconnected(brood_channel *channel, int error, void *the_talk) {
@@ -279,18 +342,86 @@ static void disconnected(brood_channel *channel, int error, void *the_talk) {
 static void ended(brood_child *child, const brood_exit *how, void *the_talk) {
     talk *k = the_talk;
     k->ended = *how;
+    flush_output(k);
+    forward_child_ended(&k->forward);
     k->channel = NULL;
+    k->child = NULL;
     brood_child_close(child);
     uv_stop(&k->loop); /* a read of a terminal may still be under way, and nothing ends that */
+}
+
+/* --- signals --- */
+
+static void tell_signal(void *the_talk, int signal, int result) {
+    (void)the_talk;
+    if (result < 0 && result != -ESRCH)
+        cli_remark("talk", "could not pass %s on: %s", brood_signal_name(signal), strerror(-result));
+}
+
+static void leave_by_signal(void *the_talk, int signal) {
+    talk *k = the_talk;
+    k->left_by = signal;
+    uv_stop(&k->loop);
+}
+
+static void tell_held(void *the_talk, int signal) {
+    (void)the_talk, (void)signal; /* it reads no terminal: its input is nothing */
 }
 
 /* --- the whole --- */
 
 static int conclude(talk *k) {
-    int status = k->ended.signal ? CLI_SIGNAL_BASE + k->ended.signal : k->ended.code;
-    if (k->ended.signal && k->ended.signal != SIGINT && k->ended.signal != SIGPIPE)
-        cli_complain("talk", "the program was ended by %s", brood_signal_name(k->ended.signal));
-    return cli_flush("talk", k->failed ? CLI_FAILED : status);
+    const brood_exit *how = &k->ended;
+    if (how->signal && how->signal != SIGINT && how->signal != SIGPIPE && !k->stopped &&
+        !forward_passed_on(&k->forward, how->signal))
+        cli_complain("talk", "the program was ended by %s", brood_signal_name(how->signal));
+    if (k->options->replies && k->received < k->sent && !k->stopped && !how->signal)
+        complain(k, "the program has ended with %llu of %llu messages unanswered",
+                 (unsigned long long)(k->sent - k->received), (unsigned long long)k->sent);
+    if (k->failed)
+        return CLI_FAILED;
+    if (k->unread)
+        return CLI_SIGNAL_BASE + SIGPIPE;
+    if (k->left_by)
+        return CLI_SIGNAL_BASE + k->left_by;
+    return how->signal ? CLI_SIGNAL_BASE + how->signal : how->code >= 0 ? how->code : CLI_FAILED;
+}
+
+static int open_loop(talk *k) {
+    int r = uv_loop_init(&k->loop);
+    if (r < 0)
+        return r;
+    uv_check_init(&k->loop, &k->flush);
+    uv_check_start(&k->flush, flush_turn);
+    uv_unref((uv_handle_t *)&k->flush);
+    uv_timer_init(&k->loop, &k->quiet);
+    k->flush.data = k->quiet.data = k;
+    k->terminal.fd = -1;
+    k->forward = (forward){
+        .terminal = &k->terminal,
+        .own = BROOD_OWN_CHILD,
+        .on_signal = tell_signal,
+        .on_leave = leave_by_signal,
+        .on_held = tell_held,
+        .data = k,
+        .fd = -1,
+    };
+    return forward_open(&k->forward, &k->loop); /* before there are threads, so that none is given a signal */
+}
+
+static bool is_script(const char *name) {
+    const char *dot = strrchr(name, '.');
+    return dot && (strcmp(dot, ".js") == 0 || strcmp(dot, ".mjs") == 0 || strcmp(dot, ".cjs") == 0);
+}
+
+static int start_failed(const brood_failure *why) {
+    char text[640];
+    explain_failure(why, NULL, text, sizeof text);
+    if (why->step == BROOD_STEP_EXEC && is_script(why->subject))
+        cli_complain("talk", "%s; to run it in Node: brood talk -- node %s", why->message, why->subject);
+    else
+        cli_complain("talk", "%s", text);
+    return explain_status(why);
 }
 
 static int converse(talk *k, char *const *command) {
@@ -299,6 +430,7 @@ static int converse(talk *k, char *const *command) {
     brood_options options = {
         .args = (const char *const *)command,
         .serialization = k->options->advanced ? BROOD_ADVANCED : BROOD_JSON,
+        .keep_ignored = true,
         .in = {.kind = BROOD_STDIO_IGNORE},
         .out = {.kind = BROOD_STDIO_SLOT, .slot = 2},
         .on_message = message_came,
@@ -308,15 +440,11 @@ static int converse(talk *k, char *const *command) {
         .on_close = ended,
         .data = k,
     };
-    if (brood_fork(&k->loop, &options, &k->child, &why) < 0) {
-        char text[640];
-        cli_complain("talk", "%s", explain_failure(&why, NULL, text, sizeof text));
-        return explain_status(&why);
-    }
+    if (brood_fork(&k->loop, &options, &k->child, &why) < 0)
+        return start_failed(&why);
     k->channel = brood_child_channel(k->child);
-    uv_check_init(&k->loop, &k->flush);
-    uv_check_start(&k->flush, flush_output);
-    k->flush.data = k;
+    k->forward.child = k->child;
+    forward_child_started(&k->forward);
     read_on(k);
     uv_run(&k->loop, UV_RUN_DEFAULT);
     return conclude(k);
@@ -325,12 +453,20 @@ static int converse(talk *k, char *const *command) {
 static int talk_with(const talk_options *options, char *const *command) {
     static talk k; /* large, and a read into it may outlive everything else */
     k.options = options;
-    int r = uv_loop_init(&k.loop);
+    int r = open_loop(&k);
     if (r < 0) {
-        cli_complain("talk", "the event loop: %s", uv_strerror(r));
+        cli_complain("talk", "the event loop: %s", strerror(-r));
         return CLI_FAILED;
     }
-    return converse(&k, command);
+    int status = converse(&k, command);
+    forward_close(&k.forward);
+    if (k.forward.interrupted && k.ended.signal == SIGINT)
+        forward_die(SIGINT); /* a shell gives up its loop only if what it waited for died of Ctrl-C too */
+    if (status == CLI_SIGNAL_BASE + SIGPIPE)
+        forward_die(SIGPIPE);
+    if (k.reading) /* by a thread of libuv's, for whose end exit(3) would wait: until the next line is typed */
+        _exit(status);
+    return status;
 }
 
 static int talk_main(const cli_host *host, char *const *args) {

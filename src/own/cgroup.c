@@ -42,9 +42,9 @@ int brood__cgroup_mount(void) {
     return *mount_point ? brood__open(mount_point, O_RDONLY | O_DIRECTORY) : -ENOENT;
 }
 
-int brood__cgroup_end(int parent_fd, pid_t holder) {
+int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns) {
     char name[BROOD__CGROUP_NAME_SIZE], path[BROOD__CGROUP_NAME_SIZE + 16];
-    brood__cgroup_name(name, (int)holder);
+    brood__cgroup_name(name, (int)holder, made_ns);
     snprintf(path, sizeof path, "%s/cgroup.kill", name);
     int fd = openat(parent_fd, path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)

@@ -2,12 +2,13 @@
 #ifndef BROOD_OWN_CGROUP_H
 #define BROOD_OWN_CGROUP_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 /* The root of the mounted cgroup2, to be closed; or a negative errno: -ENOENT if there is none. */
 int brood__cgroup_mount(void);
 
 /* SIGKILL to all in the cgroup that this holder made in `parent_fd`, wait for the end, and take it away. 0 or an errno. */
-int brood__cgroup_end(int parent_fd, pid_t holder);
+int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns);
 
 #endif

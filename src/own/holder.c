@@ -21,7 +21,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define ROOM_MS 5000
+#define NUDGE_MS 100
 
 extern char **environ;
 
@@ -38,6 +42,7 @@ extern const char brood__holder_image_end[] __attribute__((visibility("hidden"))
 
 static pthread_mutex_t image_lock = PTHREAD_MUTEX_INITIALIZER;
 static int image_fd = -1;
+static struct stat image; /* which file that is */
 
 /* In a fork of the host nobody is left who could unlock it; the descriptor is there as well. */
 static void unlock_in_fork(void) {
@@ -50,10 +55,17 @@ __attribute__((constructor)) static void watch_for_forks(void) {
 
 /* Kept for the life of the process: the pages that run are the same for all holders. */
 static int open_image(void) {
+    struct stat now;
     pthread_mutex_lock(&image_lock);
+    if (image_fd >= 0 && (fstat(image_fd, &now) < 0 || now.st_dev != image.st_dev || now.st_ino != image.st_ino))
+        image_fd = -1; /* the host has closed it, and the number may be another's by now */
     if (image_fd < 0)
         image_fd = brood__program_in_memory("brood-holder", brood__holder_image,
                                             (size_t)(brood__holder_image_end - brood__holder_image));
+    if (image_fd >= 0 && fstat(image_fd, &image) < 0) {
+        brood__close(image_fd);
+        image_fd = -EBADF;
+    }
     int fd = image_fd;
     pthread_mutex_unlock(&image_lock);
     return fd;
@@ -61,7 +73,7 @@ static int open_image(void) {
 
 /* --- its start --- */
 
-static int run_holder(int image, int line, brood__process *ret_process, brood_failure *why) {
+static int run_holder(int file, int line, brood__process *ret_process, brood_failure *why) {
     char host[16];
     snprintf(host, sizeof host, "%d", (int)getpid());
     char *argv[] = {(char[]){"brood-holder"}, host, NULL}, *shell_argv[] = {NULL, NULL, NULL}, *envp[] = {NULL};
@@ -73,7 +85,7 @@ static int run_holder(int image, int line, brood__process *ret_process, brood_fa
     brood__plan plan = {
         .file = "brood-holder",
         .file_by_fd = true,
-        .file_fd = image,
+        .file_fd = file,
         .argv = argv,
         .shell_argv = shell_argv,
         .envp = envp,
@@ -88,13 +100,16 @@ static int run_holder(int image, int line, brood__process *ret_process, brood_fa
 static int open_holder(brood__holder *ret, brood_failure *why) {
     brood__process process;
     int line[2];
-    int image = open_image();
-    if (image < 0)
-        return brood__fail(why, image, BROOD_STEP_HOLDER, NULL, "a program cannot be run from memory here");
+    int file = open_image();
+    if (file < 0)
+        return brood__fail(why, file, BROOD_STEP_HOLDER, NULL,
+                           file == -EMFILE || file == -ENFILE || file == -ENOMEM
+                               ? NULL
+                               : "a program cannot be run from memory here (see vm.memfd_noexec)");
     int r = brood__socket_pair(line);
     if (r < 0)
         return brood__fail(why, r, BROOD_STEP_HOLDER, NULL, NULL);
-    r = run_holder(image, line[1], &process, why);
+    r = run_holder(file, line[1], &process, why);
     brood__close(line[1]);
     if (r < 0) {
         brood__close(line[0]);
@@ -137,9 +152,10 @@ static size_t gather_fds(const brood__plan *plan, int cgroup_mount, int *fds) {
 }
 
 static int send_plan(int line, const brood__plan *plan, int cgroup_mount) {
+    char *none[] = {NULL};
     int fds[BROOD__LINE_MAX_FDS];
     size_t size, count = gather_fds(plan, cgroup_mount, fds), at = count < BROOD__LINE_FDS ? count : BROOD__LINE_FDS;
-    brood__packed *packed = brood__plan_pack(plan, plan->envp ? plan->envp : environ, &size);
+    brood__packed *packed = brood__plan_pack(plan, plan->envp ? plan->envp : environ ? environ : none, &size);
     if (!packed)
         return -ENOMEM;
     brood__order order = {.kind = BROOD__ORDER_START, .fds = (uint32_t)count, .size = size};
@@ -169,19 +185,25 @@ static int hear_word(int line, brood__word *ret_word, brood__fds *ret_fds) {
         return 1;
     while (fds->count > 0)
         brood__close(fds->fds[--fds->count]);
-    return n < 0 ? (int)n : fds->lost ? -EMFILE : -EPIPE;
+    return n < 0 && n != -ECONNRESET ? (int)n : fds->lost ? -EMFILE : -EPIPE;
+}
+
+static const char *holder_hint(int error) {
+    if (error == EOPNOTSUPP)
+        return "the kernel's guarantee needs a cgroup2 that this process may make others in, and start into: see man 7 "
+               "brood";
+    return error == ESRCH ? "a tree needs a /proc that shows this PID namespace" : NULL;
 }
 
 static int hear_start(const brood__plan *plan, brood__holder *h, brood__process *ret_process, brood_failure *why) {
     brood__word word;
     brood__fds fds;
+    struct pollfd heard = {.fd = h->line, .events = POLLIN};
+    while (poll(&heard, 1, NUDGE_MS) == 0)
+        brood__holder_continue(h); /* its program may run by now, and have stopped it */
     int r = hear_word(h->line, &word, &fds);
     if (r == 1 && word.step == BROOD_STEP_HOLDER)
-        return brood__fail(why, -word.error, BROOD_STEP_HOLDER, NULL,
-                           word.error == EOPNOTSUPP
-                               ? "the kernel's guarantee needs a cgroup2 that this process may make "
-                                 "others in, and start into: see man 7 brood"
-                               : NULL);
+        return brood__fail(why, -word.error, BROOD_STEP_HOLDER, NULL, holder_hint(word.error));
     if (r == 1 && word.step)
         return brood__plan_fail(plan, &(brood__report){.step = word.step, .error = word.error, .index = word.index},
                                 why);
@@ -189,6 +211,7 @@ static int hear_start(const brood__plan *plan, brood__holder *h, brood__process 
         ret_process->pid = word.value;
         ret_process->pidfd = fds.fds[0];
         h->cgroups = fds.count > 1 ? fds.fds[1] : -1;
+        h->cgroup_made_ns = word.cgroup_made_ns;
         return 0;
     }
     return brood__fail(why, r < 0 ? r : -EPROTO, BROOD_STEP_HOLDER, NULL,
@@ -207,8 +230,8 @@ int brood__holder_start(brood__plan *plan, brood__holder *ret_holder, brood__pro
         brood__close(cgroup_mount);
         if (sent < 0)
             shutdown(h.line, SHUT_WR); /* it may wait for the rest; or it has left, and said why */
-        r = sent < 0 && sent != -EPIPE ? brood__fail(why, sent, BROOD_STEP_HOLDER, NULL, NULL)
-                                       : hear_start(plan, &h, &process, why);
+        r = sent < 0 && sent != -EPIPE && sent != -ECONNRESET ? brood__fail(why, sent, BROOD_STEP_HOLDER, NULL, NULL)
+                                                              : hear_start(plan, &h, &process, why);
         if (r == 0)
             r = brood__nonblock(h.line);
         if (r < 0) {
@@ -241,7 +264,7 @@ static void take_exit_without(brood__holder *h, const brood__process *process, b
     bool reaped;
     *ret_exit = (brood_exit){.code = -1, .pid = process->pid, .run_us = brood__now_us() - process->started_us};
     brood__pidfd_signal(process->pidfd, SIGKILL);
-    int r = h->cgroups < 0 ? -EOWNERDEAD : brood__cgroup_end(h->cgroups, h->pid);
+    int r = h->cgroups < 0 ? -EOWNERDEAD : brood__cgroup_end(h->cgroups, h->pid, h->cgroup_made_ns);
     poll(&ended, 1, 1000); /* it is not long in coming, unless the kernel holds it */
     brood__process_ended(process, true, ret_exit, &reaped);
     ret_exit->stop_error = r < 0 ? -EOWNERDEAD : 0; /* else the kernel has ended all of it */
@@ -279,17 +302,21 @@ bool brood__holder_is_done(const brood__holder *h) {
 /* --- telling it --- */
 
 /* A holder that somebody has stopped goes on. */
-static int order(brood__holder *h, brood__order_kind kind, int value) {
-    brood__order message = {.kind = kind, .value = value};
-    if (brood__holder_is_done(h))
-        return -ESRCH;
-    ssize_t n = brood__send(h->line, &message, sizeof message);
-    brood__pidfd_signal(h->pidfd, SIGCONT);
-    return n == (ssize_t)sizeof message ? 0 : n == -EPIPE ? -ESRCH : n < 0 ? (int)n : -EIO;
+void brood__holder_continue(brood__holder *h) {
+    if (brood__pidfd_signal(h->pidfd, SIGCONT) == -ENOSYS) /* valgrind 3.19 */
+        kill(h->pid, SIGCONT);
 }
 
-int brood__holder_signal(brood__holder *h, int signal) {
-    return order(h, BROOD__ORDER_SIGNAL, signal);
+static int order(brood__holder *h, const brood__order *message) {
+    if (brood__holder_is_done(h))
+        return -ESRCH;
+    ssize_t n = brood__send(h->line, message, sizeof *message);
+    brood__holder_continue(h);
+    return n == (ssize_t)sizeof *message ? 0 : n == -EPIPE ? -ESRCH : n < 0 ? (int)n : -EIO;
+}
+
+int brood__holder_signal(brood__holder *h, int signal, bool tells) {
+    return order(h, &(brood__order){.kind = BROOD__ORDER_SIGNAL, .value = signal, .tells = tells});
 }
 
 void brood__holder_end(brood__holder *h) {
@@ -297,12 +324,15 @@ void brood__holder_end(brood__holder *h) {
         return;
     h->ending = true;
     shutdown(h->line, SHUT_WR);
-    brood__pidfd_signal(h->pidfd, SIGCONT);
+    brood__holder_continue(h);
 }
 
+/* It must get there: so room for it is waited for, which the holder makes by doing what it was told before. */
 void brood__holder_let_go(brood__holder *h) {
-    if (!h->let_go)
-        order(h, BROOD__ORDER_RELEASE, 0);
+    struct pollfd room = {.fd = h->line, .events = POLLOUT};
+    if (h->let_go || h->ending)
+        return;
+    while (order(h, &(brood__order){.kind = BROOD__ORDER_RELEASE}) == -EAGAIN && poll(&room, 1, ROOM_MS) != 0) {}
     h->let_go = true;
 }
 
@@ -310,6 +340,8 @@ void brood__holder_done(brood__holder *h) {
     bool leaves = brood__holder_is_done(h);
     struct rusage usage;
     int status;
+    if (h->line >= 0 && !h->let_go)
+        shutdown(h->line, SHUT_WR); /* a fork of the host may have it open as well */
     brood__close(h->line);
     if (h->pidfd >= 0 && leaves)
         brood__reap(h->pidfd);

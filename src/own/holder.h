@@ -13,7 +13,8 @@ typedef struct brood__holder {
     int line;  /* to it, non-blocking; -1: there is none */
     int pidfd; /* its own */
     pid_t pid;
-    int cgroups;       /* the directory that the tree's cgroup is in; -1: it has none */
+    int cgroups; /* the directory that the tree's cgroup is in; -1: it has none */
+    uint64_t cgroup_made_ns;
     bool ending;       /* it was told to end the tree */
     bool let_go;       /* it was told to end nothing */
     bool exited;       /* the program has ended */
@@ -38,8 +39,9 @@ bool brood__holder_hear(brood__holder *h, const brood__process *process, brood_e
 /* It has no more to say that matters. */
 bool brood__holder_is_done(const brood__holder *h);
 
-/* Tell it. 0, or -ESRCH: it has ended. */
-int brood__holder_signal(brood__holder *h, int signal);
+/* Tell it. 0, -ESRCH: it has ended, or -EAGAIN. `tells`: what could not be signalled is told with the program's end. */
+int brood__holder_signal(brood__holder *h, int signal, bool tells);
+void brood__holder_continue(brood__holder *h); /* should somebody have stopped it */
 void brood__holder_end(brood__holder *h);
 void brood__holder_let_go(brood__holder *h);
 

@@ -101,8 +101,8 @@ static void end_tree(brood__owned *o) {
 static int signal_tree(brood__owned *o, int signal) {
     if (signal == 0)
         return brood__holder_is_done(&o->holder) ? -ESRCH : 0;
-    if (signal != SIGKILL)
-        return brood__holder_signal(&o->holder, signal);
+    if (signal != SIGKILL || o->holder.let_go)
+        return brood__holder_signal(&o->holder, signal, false);
     end_tree(o);
     return 0;
 }
@@ -116,7 +116,8 @@ int brood__owned_signal_all(brood__owned *o, int signal) {
 }
 
 void brood__owned_ask_to_stop(brood__owned *o, int signal) {
-    int r = brood__owned_signal_all(o, signal);
+    bool tells = o->reach == BROOD_OWN_TREE && signal != SIGKILL; /* with the end what could not be signalled */
+    int r = tells ? brood__holder_signal(&o->holder, signal, true) : brood__owned_signal_all(o, signal);
     if (r < 0 && r != -ESRCH)
         o->stop_error = r;
     if (signal != SIGKILL)
@@ -160,9 +161,20 @@ bool brood__owned_lives_on(const brood__owned *o) {
     return o->reach == BROOD_OWN_TREE && o->holder.exited && !brood__holder_is_done(&o->holder);
 }
 
+int brood__owned_nudge_fd(const brood__owned *o) {
+    return o->reach == BROOD_OWN_TREE && !o->ended ? o->process.pidfd : -1;
+}
+
+void brood__owned_nudge(brood__owned *o) {
+    if (o->holder.line >= 0)
+        brood__holder_continue(&o->holder);
+}
+
 void brood__owned_let_go(brood__owned *o) {
-    if (o->reach == BROOD_OWN_TREE && o->holder.line >= 0)
-        brood__holder_let_go(&o->holder);
+    if (o->reach != BROOD_OWN_TREE || o->holder.line < 0 || o->holder.ending)
+        return;
+    brood__holder_let_go(&o->holder);
+    o->guarantee = BROOD_GUARANTEE_NONE;
 }
 
 void brood__owned_end_here(brood__owned *o) {

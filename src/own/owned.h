@@ -55,6 +55,10 @@ bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t 
 /* The process has ended, and something of its tree is left. */
 bool brood__owned_lives_on(const brood__owned *o);
 
+/* TREE: the program's pidfd, until its end was told; when it has ended, nudge the holder, which may have been stopped. */
+int brood__owned_nudge_fd(const brood__owned *o);
+void brood__owned_nudge(brood__owned *o);
+
 /* Nothing is to be ended any more. */
 void brood__owned_let_go(brood__owned *o);
 

@@ -220,18 +220,23 @@ typedef struct kernel_action {
  * A handler would run in the host's memory, so all go to their default before any signal is let through; exec would do
  * that too, but later. Then nothing is blocked: what blocked signals before is the host's business.
  */
-BROOD__RAW static void reset_signals(bool keep_ignored, bool blocked) {
+BROOD__RAW static void reset_signals(const brood__plan *plan) {
     static const kernel_action reset;
     for (int sig = 1; sig <= KERNEL_SIGNALS; sig++) {
         kernel_action now;
         if (sig == SIGKILL || sig == SIGSTOP)
             continue;
-        if (keep_ignored && syscall(SYS_rt_sigaction, sig, NULL, &now, 8) == 0 && now.handler == (unsigned long)SIG_IGN)
+        if (plan->keep_ignored && syscall(SYS_rt_sigaction, sig, NULL, &now, 8) == 0 &&
+            now.handler == (unsigned long)SIG_IGN)
             continue;
         syscall(SYS_rt_sigaction, sig, &reset, NULL, 8);
     }
+    if (plan->ignores_ends) {
+        static const kernel_action ignore = {.handler = (unsigned long)SIG_IGN};
+        syscall(SYS_rt_sigaction, SIGCHLD, &ignore, NULL, 8);
+    }
     static const uint64_t none;
-    if (!blocked)
+    if (!plan->signals_blocked)
         syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
 }
 
@@ -308,6 +313,31 @@ BROOD__RAW static bool has_slash(const char *file) {
     return false;
 }
 
+/* It may have gone before the kernel was told. */
+BROOD__RAW static void die_with_parent(brood__launch *l) {
+    syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (syscall(SYS_getppid) != l->parent)
+        give_up(l, BROOD_STEP_HOLDER, ESRCH, 0);
+}
+
+/* An open program. The second way is for emulators (valgrind), which know no execveat without a path. */
+BROOD__RAW static int exec_fd(brood__launch *l, int fd) {
+    static const char prefix[] = "/proc/self/fd/";
+    char digits[12];
+    size_t len = 0, count = 0;
+    syscall(SYS_execveat, fd, "", l->plan->argv, l->envp, AT_EMPTY_PATH);
+    int error = errno;
+    for (; prefix[len]; len++)
+        l->path[len] = prefix[len];
+    for (int rest = fd; rest > 0; rest /= 10)
+        digits[count++] = (char)('0' + rest % 10);
+    while (count > 0)
+        l->path[len++] = digits[--count];
+    l->path[len] = '\0';
+    syscall(SYS_execve, l->path, l->plan->argv, l->envp);
+    return -error;
+}
+
 BROOD__RAW int brood__child_main(void *launch) {
     brood__launch *l = launch;
     const brood__plan *plan = l->plan;
@@ -331,11 +361,11 @@ BROOD__RAW int brood__child_main(void *launch) {
     if (plan->no_new_privs)
         STEP("prctl", BROOD_STEP_NO_NEW_PRIVS, RAW(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     if (plan->dies_with_parent) /* after the credentials, whose change would take it back */
-        syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    reset_signals(plan->keep_ignored, plan->signals_blocked);
+        die_with_parent(l);
+    reset_signals(plan);
     int r = brood__fault("execve", ENOMEM);
     if (r == 0 && plan->file_by_fd)
-        r = (int)RAW(SYS_execveat, plan->file_fd, "", plan->argv, l->envp, AT_EMPTY_PATH);
+        r = exec_fd(l, plan->file_fd);
     else if (r == 0)
         r = has_slash(plan->file) ? exec_path(l, plan->file) : exec_search(l);
     give_up(l, BROOD_STEP_EXEC, -r, 0);

@@ -14,6 +14,7 @@ typedef struct brood__launch {
     char *const *envp;
     int highest_slot;
     int cwd_fd;
+    int parent;            /* with dies_with_parent: its pid */
     int report_fd;         /* -1: memory is shared, `report` is enough */
     volatile bool entered; /* the child was here: memory is shared */
     brood__report report;

@@ -109,9 +109,12 @@ static bool lives_in_group(const char *pid, pid_t group) {
     text[n] = '\0';
     const char *after = strrchr(text, ')');
     char state;
-    int parent, of_group;
-    return after && sscanf(after + 1, " %c %d %d", &state, &parent, &of_group) == 3 && of_group == group &&
-           state != 'Z' && state != 'X';
+    int of_group, threads;
+    if (!after || sscanf(after + 1, " %c %*d %d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d", &state,
+                         &of_group, &threads) != 3)
+        return false;
+    bool dead = (state == 'Z' && threads <= 1) || state == 'X'; /* a first thread may end before the others */
+    return of_group == group && !dead;
 }
 
 bool brood__group_lives(pid_t group) {

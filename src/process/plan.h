@@ -60,6 +60,7 @@ typedef struct brood__plan {
     size_t limit_count;
     bool set_uid, set_gid, set_groups, set_umask, no_new_privs, new_session, new_group, keep_ignored;
     bool dies_with_parent; /* SIGKILL when the process that starts it has gone */
+    bool ignores_ends;     /* it starts with SIGCHLD ignored */
     bool needs_cgroup;     /* a holder's: it is not to be started without */
     bool signals_blocked;  /* it starts with every signal blocked */
     bool file_by_fd;       /* the program is `file_fd`; `file` is its name for people */

@@ -295,6 +295,8 @@ out:
 /* --- what went wrong --- */
 
 static const char *exec_hint(const brood__plan *plan, int error) {
+    if (plan->file_by_fd)
+        return NULL;
     bool here = plan->file[0] == '/' || (!plan->cwd && !plan->cwd_by_fd);
     if (error == ENOENT && !strchr(plan->file, '/'))
         return "not found in PATH";

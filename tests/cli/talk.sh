@@ -49,7 +49,7 @@ is "$out" 1
 has "$err" "line 2 is no JSON: column 2"
 talk '\xff\n' -r -- "$peer" echo
 is "$status" 125
-has "$err" "line 1 is no JSON, nor UTF-8: column 1"
+has "$err" "line 1 is not UTF-8: column 1"
 talk '' "$peer" raw 7b6261640a
 is "$status" 125
 has "$err" "broke the format"
@@ -69,6 +69,32 @@ awk 'length > 80 { exit 1 }' out.txt || fail "the help is wider than 80 columns"
 run bash -c '"$1" talk -- "$2" send 1 >&-' - "$BROOD" "$peer" </dev/null
 is "$status" 125
 has "$err" "cannot write"
+is "$(wc -l <err.txt)" 1
+run bash -c '"$1" talk -- "$2" send 1 >/dev/full' - "$BROOD" "$peer" </dev/null
+is "$status" 125
+has "$err" "No space left on device"
+is "$(wc -l <err.txt)" 1
+
+# signals are the program's, and brood ends as it does
+mkfifo input
+"$BROOD" talk -- "$BROOD_CHILD" trap TERM 5 hold <input 2>err.txt &
+brood=$!
+exec 4>input
+until_true grep -q ready err.txt
+kill -TERM "$brood"
+status=0
+wait "$brood" || status=$?
+exec 4>&-
+is "$status" 5
+
+# a program that ends while nobody types: brood does not wait for a line
+"$BROOD" talk -- "$BROOD_CHILD" exit 3 <input &
+brood=$!
+exec 4>input
+status=0
+wait "$brood" || status=$?
+exec 4>&-
+is "$status" 3
 
 # a worker's main
 sum=${BROOD%/*}/brood-sum
@@ -93,3 +119,30 @@ END
 talk '{"id":1,"data":[1,2,3]}\n{"id":2,"data":[]}\n' --replies -- "$node" later.js
 is "$status" 0
 is "$out" $'{"id":1,"sum":6}\n{"id":2,"sum":0}'
+
+# Node drops what it has queued when its channel is closed: so it is not closed before
+seq 1 5000 | sed 's/.*/{"id":&,"data":[&]}/' >tasks
+run bash -c '"$1" talk -- "$2" "$3" <tasks >results' - "$BROOD" "$node" "$SRC/examples/worker.js"
+is "$status" 0
+is "$(wc -l <results)" 5000
+talk 'null\n' "$node" "$SRC/examples/worker.js"
+is "$status" 0
+has "$out" '"error"'
+
+# answers that do not come
+talk '1\n2\n' --replies -- "$node" -e 'process.on("message", () => process.exit(0))'
+is "$status" 125
+has "$err" "messages unanswered"
+
+# a Node program makes the pipe that it shares with us non-blocking
+cat >chatty.js <<'END'
+console.log('worker up');
+process.on('message', (m) => process.send({ id: m.id, pad: 'x'.repeat(1000) }));
+END
+run bash -c '"$1" talk -- "$2" chatty.js <tasks 2>&1 | cat >both' - "$BROOD" "$node"
+is "$(grep -c '"pad"' both)" 5000
+
+# what a newcomer writes
+run "$BROOD" talk chatty.js
+is "$status" 127
+has "$err" "brood talk -- node chatty.js"

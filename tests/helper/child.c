@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -23,6 +24,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -575,6 +577,23 @@ static void do_orphan(void) {
     waitpid(middle, NULL, 0);
 }
 
+static int second_thread(void *unused) {
+    (void)unused;
+    wait_for_ever();
+    return 0;
+}
+
+/* the first thread ends, another lives on: to /proc the process looks like a zombie */
+static void do_leave_thread(void) {
+    static char stack[65536] __attribute__((aligned(16)));
+    say("ready\n");
+    if (clone(second_thread, stack + sizeof stack, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD,
+              NULL) < 0)
+        die("clone");
+    for (;;)
+        syscall(SYS_exit, 0);
+}
+
 /* forks and leaves, again and again, each time in a session of its own: it never has the same pid for long */
 static void do_hop(void) {
     time_t end = time(NULL) + 30;
@@ -687,6 +706,7 @@ static const struct {
     {"daemon", do_daemon},
     {"escape", do_escape},
     {"orphan", do_orphan},
+    {"leave-thread", do_leave_thread},
     {"hop", do_hop},
     {"breed", do_breed},
     {"stubborn", do_stubborn},

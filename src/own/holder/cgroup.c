@@ -20,10 +20,12 @@
 
 static struct cgroup {
     int parent, dir, kill;
+    int64_t made_ns;
     char name[BROOD__CGROUP_NAME_SIZE];
-} cgroup = {-1, -1, -1, ""};
+} cgroup = {-1, -1, -1, 0, ""};
 
-int cgroup_parent(void) {
+int cgroup_parent(int64_t *ret_made_ns) {
+    *ret_made_ns = cgroup.made_ns;
     return cgroup.parent;
 }
 
@@ -64,10 +66,9 @@ int cgroup_make(int mount_fd) {
     cgroup.parent = open_own(mount_fd);
     if (cgroup.parent < 0)
         return cgroup.parent;
-    brood__cgroup_name(cgroup.name, (int)holder_call(SYS_getpid));
+    cgroup.made_ns = holder_now_ns();
+    brood__cgroup_name(cgroup.name, (int)holder_call(SYS_getpid), (uint64_t)cgroup.made_ns);
     int r = (int)holder_call(SYS_mkdirat, (long)cgroup.parent, cgroup.name, 0755L);
-    if (r == -EEXIST) /* an earlier holder's of that number, which was killed */
-        r = 0;
     if (r == 0)
         r = cgroup.dir = open_dir(cgroup.parent, cgroup.name);
     if (r >= 0)
@@ -109,14 +110,9 @@ static bool take_away(void) {
     return r == 0 || r == -ENOENT;
 }
 
-void cgroup_remove(void) {
-    if (cgroup.dir >= 0)
-        take_away();
-    forget();
-}
-
-void cgroup_remove_later(void) {
-    if (cgroup.dir < 0 || take_away() || holder_call(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L) != 0)
+/* A process of its own, which nobody waits for: those in it live on, or are still dying. */
+static void leave_somebody_to_remove(void) {
+    if (holder_call(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L) != 0)
         return;
     for (int fd = 0; fd < cgroup.parent; fd++) /* the line, above all */
         holder_close(fd);
@@ -126,4 +122,12 @@ void cgroup_remove_later(void) {
         holder_call(SYS_ppoll, &events, 1L, &pause, 0L, 0L);
         holder_call(SYS_pread64, (long)events.fd, text, sizeof text, 0L); /* or it is told again at once */
     }
+    for (;;)
+        holder_call(SYS_exit_group, 0L);
+}
+
+void cgroup_remove(void) {
+    if (cgroup.dir >= 0 && !take_away())
+        leave_somebody_to_remove();
+    forget();
 }

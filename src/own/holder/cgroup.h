@@ -3,6 +3,7 @@
 #define BROOD_OWN_HOLDER_CGROUP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /*
  * Make one below the holder's own, in the cgroup2 that is mounted at `mount_fd`. Its directory, for a start into it; or a
@@ -10,16 +11,16 @@
  */
 int cgroup_make(int mount_fd);
 
-/* What holds it, for the host: with the holder gone, it ends the tree. -1: there is none. */
-int cgroup_parent(void);
+/* What holds it, and part of its name, for the host: with the holder gone, it ends the tree. -1: there is none. */
+int cgroup_parent(int64_t *ret_made_ns);
 
 /* SIGKILL to all in it, at once, and to whoever is forked meanwhile. False: there is none. */
 bool cgroup_kill(void);
 
-/* It is empty, or never was used: take it away, with those that were made in it. */
+/*
+ * Take it away, with those that were made in it. While somebody is in it, it cannot be: then a process is left that waits
+ * for their end.
+ */
 void cgroup_remove(void);
-
-/* The same, but those in it live on: a process is left that waits for their end. Returns there once it is done, and here. */
-void cgroup_remove_later(void);
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef BROOD_OWN_HOLDER_LINE_H
 #define BROOD_OWN_HOLDER_LINE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
 
@@ -12,20 +13,28 @@
 #define BROOD__LINE_FDS 240 /* descriptors in one message; the kernel takes 253 */
 #define BROOD__LINE_MAX_FDS 2048
 
-/* The cgroup of a tree is named after its holder. */
-#define BROOD__CGROUP_NAME_SIZE 24
+/* The cgroup of a tree: its holder's pid and, since pids come again, when it was made. */
+#define BROOD__CGROUP_NAME_SIZE 48
 
-static inline void brood__cgroup_name(char name[BROOD__CGROUP_NAME_SIZE], int holder) {
+static inline int brood__append_number(char *text, int len, uint64_t number) {
+    char digits[20];
+    int count = 0;
+    do
+        digits[count++] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    while (count > 0)
+        text[len++] = digits[--count];
+    return len;
+}
+
+static inline void brood__cgroup_name(char name[BROOD__CGROUP_NAME_SIZE], int holder, uint64_t made_ns) {
     static const char prefix[] = "brood-";
-    char digits[12];
-    int len = 0, count = 0;
+    int len = 0;
     for (; prefix[len]; len++)
         name[len] = prefix[len];
-    for (; holder > 0; holder /= 10)
-        digits[count++] = (char)('0' + holder % 10);
-    while (count > 0)
-        name[len++] = digits[--count];
-    name[len] = '\0';
+    len = brood__append_number(name, len, (uint64_t)holder);
+    name[len++] = '-';
+    name[brood__append_number(name, len, made_ns)] = '\0';
 }
 
 /* From the host. When it shuts down its side, the tree is to be ended: that needs no room, and cannot fail. */
@@ -42,6 +51,7 @@ typedef enum brood__order_kind {
 typedef struct brood__order {
     brood__order_kind kind;
     int value;
+    bool tells; /* SIGNAL: it is a stop; what cannot be signalled is told with the program's end */
     uint32_t fds;
     uint64_t size;
 } brood__order;
@@ -61,9 +71,10 @@ typedef enum brood__word_kind {
 typedef struct brood__word {
     brood__word_kind kind;
     int value;
-    int step, error, index; /* STARTED: a brood__report; step 0: it runs */
-    int denied;             /* a negative errno: something in the tree could not be signalled */
-    uint64_t rss_floor_kb;  /* EXITED: the holder's own peak, which the program's began with */
+    int step, error, index;  /* STARTED: a brood__report; step 0: it runs */
+    int denied;              /* a negative errno: something in the tree could not be signalled */
+    uint64_t cgroup_made_ns; /* STARTED: part of the name of its cgroup */
+    uint64_t rss_floor_kb;   /* EXITED: the holder's own peak, which the program's began with */
     struct rusage usage;
 } brood__word;
 

@@ -32,22 +32,20 @@
 int main(int argc, char **argv);
 
 static struct holder {
-    int host_fd;   /* readable when the host has gone; -1: it is known by the line alone */
-    int ended_fd;  /* readable when something in the tree may have ended */
-    int program;   /* its pid; 0: none yet, or it has ended */
-    bool hearing;  /* the host may still have orders */
-    bool started;  /* there is a tree, or has been one */
-    bool ending;   /* the tree is being killed */
-    bool released; /* nothing is to be killed */
+    int host_fd;       /* readable when the host has gone; -1: it is known by the line alone */
+    int ended_fd;      /* readable when something in the tree may have ended */
+    int program;       /* its pid; 0: none yet, or it has ended */
+    bool hearing;      /* the host may still have orders */
+    bool started;      /* there is a tree, or has been one */
+    bool ending;       /* the tree is being killed */
+    bool released;     /* nothing is to be killed */
+    bool ignored_ends; /* the host ignores SIGCHLD, and its program may be to do so as well */
     int denied;
     long again_ns;
 } h = {.host_fd = -1, .hearing = true};
 
 static _Noreturn void leave(void) {
-    if (h.released)
-        cgroup_remove_later();
-    else
-        cgroup_remove();
+    cgroup_remove();
     for (;;)
         holder_call(SYS_exit_group, 0L);
 }
@@ -80,6 +78,26 @@ static void say(brood__word *words, int count, int fd, int other_fd) {
     while (r == -EINTR);
 }
 
+/* Until there is something to read, which may never be: a fork of the host that has gone may have the line open. */
+static void wait_for_line(void) {
+    struct pollfd polls[] = {{.fd = BROOD__LINE_FD, .events = POLLIN}, {.fd = h.host_fd, .events = POLLIN}};
+    while (holder_call(SYS_ppoll, polls, 2L, 0L, 0L, 0L) < 0) {}
+    if (!polls[0].revents && !h.started)
+        leave();
+}
+
+static bool read_line(void *bytes, size_t size) {
+    for (char *at = bytes; size > 0;) {
+        wait_for_line();
+        long n = holder_read(BROOD__LINE_FD, at, size);
+        if (n <= 0)
+            return false;
+        at += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
 /* As many descriptors as come with one message; false: the line is at its end, or they found no room. */
 static bool take_fds(void *bytes, size_t size, int *fds, uint32_t wanted, uint32_t *got) {
     union {
@@ -90,8 +108,9 @@ static bool take_fds(void *bytes, size_t size, int *fds, uint32_t wanted, uint32
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     long n;
+    wait_for_line();
     do
-        n = holder_call(SYS_recvmsg, (long)BROOD__LINE_FD, &message, (long)(MSG_CMSG_CLOEXEC | MSG_WAITALL));
+        n = holder_call(SYS_recvmsg, (long)BROOD__LINE_FD, &message, (long)MSG_CMSG_CLOEXEC);
     while (n == -EINTR);
     if (n != (long)size || message.msg_flags & MSG_CTRUNC)
         return false;
@@ -158,10 +177,12 @@ static void start_program(brood__packed *packed, const int *fds, uint32_t count)
         plan->cwd_fd = fds[others++];
     brood__plan_order(plan);
     plan->dies_with_parent = true;
+    plan->ignores_ends = plan->keep_ignored && h.ignored_ends;
     launch.plan = plan;
     launch.envp = plan->envp;
     launch.highest_slot = plan->slots[plan->slot_count - 1].slot;
     launch.report_fd = -1;
+    launch.parent = (int)holder_call(SYS_getpid);
     long pid = launch_program(&launch, others < count ? fds[others] : -1, &pidfd);
     if (pid < 0)
         report_failure(BROOD_STEP_CLONE, (int)-pid);
@@ -176,7 +197,10 @@ static void start_program(brood__packed *packed, const int *fds, uint32_t count)
     h.started = true;
     if (word.step)
         cgroup_remove();
-    say(&word, 1, word.step ? -1 : pidfd, cgroup_parent());
+    int64_t made_ns;
+    int cgroups = cgroup_parent(&made_ns);
+    word.cgroup_made_ns = (uint64_t)made_ns;
+    say(&word, 1, word.step ? -1 : pidfd, cgroups);
     if (word.step)
         leave();
     holder_close(pidfd);
@@ -186,7 +210,7 @@ static void start(const brood__order *order, const int *fds) {
     brood__packed *packed = holder_map(order->size);
     if (!packed)
         report_failure(BROOD_STEP_HOLDER, ENOMEM);
-    if (!holder_read_all(BROOD__LINE_FD, packed, order->size))
+    if (!read_line(packed, order->size))
         leave();
     start_program(packed, fds, order->fds);
     holder_unmap(packed, order->size);
@@ -210,20 +234,14 @@ static void end_tree(bool again) {
     }
 }
 
-static long now_ns(void) {
-    struct timespec now = {0};
-    holder_call(SYS_clock_gettime, (long)CLOCK_MONOTONIC, &now);
-    return (long)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* After an end of something: but a chase through many that are dying must not take the time that they need. */
 static void chase(void) {
-    static long next_ns;
-    long begun = now_ns();
+    static int64_t next_ns;
+    int64_t begun = holder_now_ns();
     if (begun < next_ns)
         return;
     tree_chase();
-    long done = now_ns();
+    int64_t done = holder_now_ns();
     next_ns = done + CHASE_PAUSES * (done - begun);
 }
 
@@ -231,6 +249,12 @@ static void end_again(void) {
     long pause = h.again_ns;
     end_tree(true);
     h.again_ns = pause < AGAIN_LONGEST_NS ? pause * 2 : pause;
+}
+
+static void obey_signal(const brood__order *order) {
+    int r = order->value != SIGKILL ? tree_signal(order->value) : cgroup_kill() ? 0 : tree_kill();
+    if (order->tells)
+        h.denied = r;
 }
 
 static void obey(void) {
@@ -254,7 +278,7 @@ static void obey(void) {
         start(&order, fds);
         break;
     case BROOD__ORDER_SIGNAL:
-        h.denied = tree_signal(order.value);
+        obey_signal(&order);
         break;
     case BROOD__ORDER_RELEASE:
         h.released = true;
@@ -300,10 +324,11 @@ static void find_host(const char *number) {
 }
 
 static void prepare(const char *host) {
-    static const unsigned long defaults[16]; /* the kernel's struct sigaction */
+    unsigned long before[16] = {0}, defaults[16] = {0}; /* the kernel's struct sigaction */
     uint64_t all = ~(uint64_t)0, child = (uint64_t)1 << (SIGCHLD - 1);
     holder_call(SYS_rt_sigprocmask, (long)SIG_SETMASK, &all, 0L, 8L);
-    holder_call(SYS_rt_sigaction, (long)SIGCHLD, defaults, 0L, 8L); /* ignored, it would leave nobody to wait for */
+    holder_call(SYS_rt_sigaction, (long)SIGCHLD, defaults, before, 8L); /* ignored, it leaves nobody to wait for */
+    h.ignored_ends = before[0] == (unsigned long)SIG_IGN;
     holder_call(SYS_prctl, (long)PR_SET_NAME, "brood-holder", 0L, 0L, 0L);
     holder_call(SYS_prctl, (long)PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L);
     find_host(host);
@@ -311,6 +336,15 @@ static void prepare(const char *host) {
     h.ended_fd = (int)holder_call(SYS_signalfd4, -1L, &child, 8L, (long)(O_CLOEXEC | O_NONBLOCK));
     if (r < 0 || h.ended_fd < 0)
         report_failure(BROOD_STEP_HOLDER, r < 0 ? -r : -h.ended_fd);
+}
+
+static void lose_host(void) {
+    h.hearing = false;
+    h.host_fd = -1;
+    if (!h.started)
+        leave();
+    if (!h.released)
+        end_tree(false);
 }
 
 int main(int argc, char **argv) {
@@ -329,15 +363,10 @@ int main(int argc, char **argv) {
             end_again();
         if (n <= 0)
             continue;
-        if (polls[HOST].revents) {
-            h.hearing = false;
-            h.host_fd = -1;
-            if (!h.started)
-                leave();
-            end_tree(false);
-        }
         if (polls[LINE].revents && h.hearing)
             obey();
+        else if (polls[HOST].revents) /* and what it had said is done */
+            lose_host();
         if (polls[ENDED].revents) {
             holder_read(h.ended_fd, &signals, sizeof signals);
             reap();

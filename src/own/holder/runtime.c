@@ -15,12 +15,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #define LAUNCH_FLAGS (CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD)
 
 int main(int argc, char **argv);
 
-#if defined __x86_64__
+#if defined __x86_64__ && !defined __ILP32__
 
 #define BARE 1
 
@@ -76,7 +77,7 @@ __asm__(".text\n"
 
 #endif
 
-#if BARE
+#ifdef BARE
 
 static int last_error;
 
@@ -204,6 +205,12 @@ void holder_unmap(void *block, size_t size) {
     holder_call(SYS_munmap, block, size);
 }
 
+int64_t holder_now_ns(void) {
+    struct timespec now = {0};
+    holder_call(SYS_clock_gettime, (long)CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 int holder_open(int dir, const char *path, int flags) {
     return (int)holder_call(SYS_openat, (long)dir, path, (long)(flags | O_CLOEXEC), 0L);
 }
@@ -219,15 +226,4 @@ long holder_read(int fd, void *buffer, size_t size) {
         n = holder_call(SYS_read, (long)fd, buffer, size);
     while (n == -EINTR);
     return n;
-}
-
-bool holder_read_all(int fd, void *buffer, size_t size) {
-    for (char *at = buffer; size > 0;) {
-        long n = holder_read(fd, at, size);
-        if (n <= 0)
-            return false;
-        at += n;
-        size -= (size_t)n;
-    }
-    return true;
 }

@@ -26,11 +26,10 @@ void *holder_map(size_t size);
 void *holder_grow(void *block, size_t size, size_t larger); /* NULL: none, and the block stays */
 void holder_unmap(void *block, size_t size);
 
+int64_t holder_now_ns(void);
 int holder_open(int dir, const char *path, int flags);
 void holder_close(int fd);
 /* A descriptor's next bytes: how many, 0 at the end, or a negative errno. Goes on after EINTR. */
 long holder_read(int fd, void *buffer, size_t size);
-/* All of them, or false. */
-bool holder_read_all(int fd, void *buffer, size_t size);
 
 #endif

@@ -6,6 +6,7 @@
  */
 #include "own/holder/tree.h"
 
+#include "own/holder/line.h"
 #include "own/holder/runtime.h"
 
 #include <dirent.h>
@@ -21,7 +22,6 @@
 
 typedef struct process {
     int pid, parent;
-    bool zombie;
 } process;
 
 /* Only what is used takes memory. */
@@ -46,18 +46,6 @@ static void clear(unsigned char *bits, int pid) {
     bits[pid / 8] = 0; /* its neighbours are to be cleared as well */
 }
 
-int tree_prepare(void) {
-    tree.proc = holder_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY);
-    if (tree.proc < 0)
-        return tree.proc;
-    tree.room = FIRST_PROCESSES;
-    tree.found = holder_map((size_t)tree.room * sizeof *tree.found);
-    tree.member = holder_map((size_t)MOST_PIDS / 8);
-    tree.stopped = holder_map((size_t)MOST_PIDS / 8);
-    tree.killed = holder_map((size_t)MOST_PIDS / 8);
-    return tree.found && tree.member && tree.stopped && tree.killed ? 0 : -ENOMEM;
-}
-
 /* Where there is none, those behind are seen in a later pass, when some of these are gone. */
 static bool has_room(void) {
     if (tree.count < tree.room)
@@ -80,6 +68,29 @@ static int parse_number(const char **at) {
     return number;
 }
 
+/* There is a /proc, and the numbers in it are those that we use: it may be another PID namespace's. */
+static bool shows_us(void) {
+    char text[16];
+    const char *at = text;
+    long n = tree.proc < 0 ? -1 : holder_call(SYS_readlinkat, (long)tree.proc, "self", text, sizeof text - 1);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    return parse_number(&at) == (int)holder_call(SYS_getpid);
+}
+
+int tree_prepare(void) {
+    tree.proc = holder_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY);
+    if (!shows_us())
+        return -ESRCH;
+    tree.room = FIRST_PROCESSES;
+    tree.found = holder_map((size_t)tree.room * sizeof *tree.found);
+    tree.member = holder_map((size_t)MOST_PIDS / 8);
+    tree.stopped = holder_map((size_t)MOST_PIDS / 8);
+    tree.killed = holder_map((size_t)MOST_PIDS / 8);
+    return tree.found && tree.member && tree.stopped && tree.killed ? 0 : -ENOMEM;
+}
+
 /* "PID (name) state parent …": a name may hold anything, so what counts is its last parenthesis. */
 static bool parse_stat(const char *text, long len, process *ret) {
     const char *at = text + len;
@@ -87,27 +98,15 @@ static bool parse_stat(const char *text, long len, process *ret) {
         at--;
     if (at == text || len - (at - text) < 5)
         return false;
-    char state = at[2];
     at += 4;
     ret->parent = parse_number(&at);
-    ret->zombie = state == 'Z' || state == 'X';
     return true;
-}
-
-static int append_number(char *text, int len, int number) {
-    char digits[12];
-    int n = 0;
-    for (; number > 0; number /= 10)
-        digits[n++] = (char)('0' + number % 10);
-    while (n > 0)
-        text[len++] = digits[--n];
-    return len;
 }
 
 /* "PID/stat" in /proc. */
 static bool look_at(int pid, process *ret) {
     char path[24], text[512];
-    int len = append_number(path, 0, pid);
+    int len = brood__append_number(path, 0, (uint64_t)pid);
     for (const char *name = "/stat"; *name; name++)
         path[len++] = *name;
     path[len] = '\0';
@@ -170,13 +169,13 @@ static int signal_one(int self, const process *p, int signal) {
     return r;
 }
 
-/* Signal those that are alive; with `once`, only who has not been sent it yet, and is noted there. How many took it. */
+/* Signal them; with `once`, only who has not been sent it yet, and is noted there. How many took it. */
 static long signal_members(int self, int signal, unsigned char *once, int *ret_error) {
     long sent = 0;
     for (long i = 0; i < tree.count; i++) {
         const process *p = &tree.found[i];
-        if (p->zombie || !has(tree.member, p->pid) || (once && has(once, p->pid)))
-            continue;
+        if (!has(tree.member, p->pid) || (once && has(once, p->pid)))
+            continue; /* also what looks like a zombie: other threads of it may be alive */
         int r = signal_one(self, p, signal);
         if (r < 0 && r != -ESRCH)
             *ret_error = r;
@@ -235,7 +234,7 @@ static void kill_child(int pid) {
 /* The list of the kernel's, which not every kernel is built with. */
 static bool kill_listed_children(int self) {
     char path[48] = "self/task/", text[4096];
-    int len = append_number(path, 10, self), pid = 0;
+    int len = brood__append_number(path, 10, (uint64_t)self), pid = 0;
     for (const char *name = "/children"; *name; name++)
         path[len++] = *name;
     path[len] = '\0';

@@ -2,7 +2,7 @@
 #ifndef BROOD_OWN_HOLDER_TREE_H
 #define BROOD_OWN_HOLDER_TREE_H
 
-/* Before all else, so that nothing is wanting when it counts. 0, or a negative errno: no /proc, no memory. */
+/* Before all else, so that nothing is wanting when it counts. 0, or a negative errno: -ESRCH: no /proc of ours. */
 int tree_prepare(void);
 
 /* Send it to each. 0, or a negative errno for the last that could not be sent: what is gone meanwhile does not count. */
