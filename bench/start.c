@@ -6,6 +6,8 @@
  *     spawn     brood_spawn: on the loop's thread
  *     offload   brood_spawn with .offload
  *
+ *     tree      the same as spawn, each with a tree of its own
+ *
  *     bench-start VARIANT N CONCURRENCY MB PROGRAM [ARG...]
  */
 #include "bench.h"
@@ -67,7 +69,7 @@ static void start_spawn(job *j) {
 
 int main(int argc, char **argv) {
     if (argc < 6)
-        bench_fail("usage", "bench-start exec|spawn|offload N CONCURRENCY MB PROGRAM [ARG...]");
+        bench_fail("usage", "bench-start exec|spawn|offload|tree N CONCURRENCY MB PROGRAM [ARG...]");
     run.variant = argv[1];
     run.n = bench_number(argv[2]);
     run.c = bench_number(argv[3]);
@@ -83,6 +85,8 @@ int main(int argc, char **argv) {
         options.out.on_data = ignore_output;
         options.on_close = on_close;
         options.offload = strcmp(run.variant, "offload") == 0;
+        if (strcmp(run.variant, "tree") == 0)
+            options.own = BROOD_OWN_TREE;
     }
     loop = uv_default_loop();
     job *jobs = calloc(run.c, sizeof *jobs);

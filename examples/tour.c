@@ -3,6 +3,7 @@
  * The tour: what brood does, on real input, each step with a check of what it promised. `./dev demo` runs it. It writes
  * a log of some 320 MB into a directory of its own below $TMPDIR, and removes it. Exits 0 if every promise was kept.
  */
+#define _GNU_SOURCE /* pipe2 */
 #include <brood.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -653,7 +655,98 @@ static void compare_workers(void) {
     promise(fine && right > 0, "%u answers, each to its question", right);
 }
 
-/* ---- 8. The bill ----------------------------------------------------------------------------------------------- */
+/* ---- 8. Trees -------------------------------------------------------------------------------------------------- */
+
+/* A daemon as they are made: forked twice, in a session of its own. It says its pid; the shell becomes its sister. */
+#define DAEMONISE "(setsid sh -c 'echo $$; exec sleep 60' &); exec sleep 60"
+
+/* It has ended; a zombie that nobody waits for has, too. */
+static bool is_gone(pid_t pid) {
+    char path[40], text[256];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[len > 0 ? len : 0] = 0;
+    const char *name_end = strrchr(text, ')');
+    return !name_end || strncmp(name_end, ") Z", 3) == 0;
+}
+
+static void on_daemon(brood_stream *stream, const char *bytes, size_t len, void *data) {
+    pid_t *lone = data;
+    if (len > 0 && bytes[len - 1] == '\n')
+        *lone = (pid_t)strtol(bytes, NULL, 10);
+    brood_child_kill_owned(brood_stream_child(stream), SIGKILL);
+}
+
+/* Kill a program that has left a daemon behind, and all that it owns. The daemon's pid, or 0. */
+static pid_t kill_with_daemon(brood_ownership own, const char *name, brood_guarantee *ret_guarantee) {
+    brood_child *child = NULL;
+    brood_result result;
+    brood_failure why;
+    pid_t lone = 0;
+    brood_options options = {
+        .args = BROOD_ARGS("sh", "-c", DAEMONISE),
+        .out = {.on_data = on_daemon, .data = &lone},
+        .own = own,
+        .close_grace_ms = 100,
+        .abort = stop_all,
+    };
+    if (brood_spawn(loop, &options, &child, &why) < 0) {
+        promise(false, "%s", why.message);
+        return 0;
+    }
+    *ret_guarantee = brood_child_guarantee(child);
+    finish(name, child, &result);
+    brood_result_done(&result);
+    return lone;
+}
+
+/* A host of its own, which waits for such a program and is killed by SIGKILL meanwhile. The daemon's pid, or 0. */
+static pid_t kill_host_of_daemon(void) {
+    char text[32] = "";
+    int pipe_fds[2];
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+        return 0;
+    fflush(stdout);
+    pid_t host = fork();
+    if (host == 0) {
+        brood_result result;
+        brood_spawn_sync(&(brood_options){.args = BROOD_ARGS("sh", "-c", DAEMONISE),
+                                          .out = {.kind = BROOD_STDIO_FD, .fd = pipe_fds[1]},
+                                          .own = BROOD_OWN_TREE},
+                         &result);
+        _exit(1);
+    }
+    close(pipe_fds[1]);
+    ssize_t len = host < 0 ? -1 : read(pipe_fds[0], text, sizeof text - 1);
+    if (host > 0)
+        kill(host, SIGKILL);
+    while (len > 0 && (len = read(pipe_fds[0], text + 31, 1)) > 0) {} /* its end: the last of the tree has let go */
+    close(pipe_fds[0]);
+    if (host > 0)
+        waitpid(host, NULL, 0);
+    return (pid_t)strtol(text, NULL, 10);
+}
+
+static void own_trees(void) {
+    heading("Trees: a daemon that kill leaves alive");
+    say("The program forks twice, and the daemon has a session of its own: neither");
+    say("its parent's death nor a signal to its group reaches it.");
+    brood_guarantee guarantee = BROOD_GUARANTEE_NONE;
+    pid_t lone = kill_with_daemon(BROOD_OWN_CHILD, "sh, child", &guarantee);
+    promise(lone > 0 && !is_gone(lone), "own child: killed, and daemon %d lives on", (int)lone);
+    if (lone > 0)
+        kill(lone, SIGKILL);
+    lone = kill_with_daemon(BROOD_OWN_TREE, "sh, tree", &guarantee);
+    promise(lone > 0 && is_gone(lone), "own tree: killed, and daemon %d is gone (guaranteed: %s)", (int)lone,
+            brood_guarantee_text(guarantee));
+    lone = kill_host_of_daemon();
+    promise(lone > 0 && is_gone(lone), "the host killed by SIGKILL: its tree is gone, daemon %d too", (int)lone);
+}
+
+/* ---- 9. The bill ----------------------------------------------------------------------------------------------- */
 
 static void print_costs(void) {
     bool unknown = false;
@@ -684,8 +777,8 @@ static void on_interrupt(int signal) {
 
 int main(void) {
     static void (*const stops[])(void) = {
-        stream_ls,         buffer_history, pass_hostile_argument, filter_log,
-        time_out_stubborn, fail_well,      compare_workers,       print_costs,
+        stream_ls,       buffer_history, pass_hostile_argument, filter_log, time_out_stubborn, fail_well,
+        compare_workers, own_trees,      print_costs,
     };
     colours = isatty(1) && !getenv("NO_COLOR");
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -24,10 +24,10 @@
 #include <sys/wait.h>
 #include <time.h>
 
-/* So long nothing ended: look whether something new is there; and then less and less often. */
-#define AGAIN_FIRST_NS 20000000L
+/* So long after it was killed, look whether the tree has grown meanwhile; and then less and less often. */
+#define AGAIN_FIRST_NS 5000000L
 #define AGAIN_LONGEST_NS 640000000L
-#define CHASE_PAUSES 10 /* times as long as it took */
+#define CHASE_PAUSES 2 /* times as long as it took */
 
 int main(int argc, char **argv);
 
@@ -41,7 +41,8 @@ static struct holder {
     bool released;     /* nothing is to be killed */
     bool ignored_ends; /* the host ignores SIGCHLD, and its program may be to do so as well */
     int denied;
-    long again_ns;
+    int64_t again_at_ns; /* ENDING: when it is looked at again */
+    long again_ns;       /* so long after the last look */
 } h = {.host_fd = -1, .hearing = true};
 
 static _Noreturn void leave(void) {
@@ -223,11 +224,23 @@ static void start(const brood__order *order, const int *fds) {
 
 /* --- its work --- */
 
-static void end_tree(bool again) {
+static void look_again_later(void) {
+    h.again_at_ns = holder_now_ns() + h.again_ns;
+}
+
+static void end_tree(void) {
     h.ending = true;
     h.again_ns = AGAIN_FIRST_NS;
-    /* Who has left the cgroup, as root may, is found when the others are gone. */
-    h.denied = again || !cgroup_kill() ? tree_kill() : 0;
+    if (!cgroup_kill())
+        tree_chase();
+    look_again_later();
+}
+
+/* Something of it is still there: it is dying, it was made meanwhile, or it has left the cgroup, as root may. */
+static void end_again(void) {
+    h.denied = tree_kill();
+    h.again_ns = h.again_ns < AGAIN_LONGEST_NS ? h.again_ns * 2 : h.again_ns;
+    look_again_later();
     if (h.denied) {
         brood__word word = {.kind = BROOD__WORD_DENIED};
         say(&word, 1, -1, -1);
@@ -243,12 +256,6 @@ static void chase(void) {
     tree_chase();
     int64_t done = holder_now_ns();
     next_ns = done + CHASE_PAUSES * (done - begun);
-}
-
-static void end_again(void) {
-    long pause = h.again_ns;
-    end_tree(true);
-    h.again_ns = pause < AGAIN_LONGEST_NS ? pause * 2 : pause;
 }
 
 static void obey_signal(const brood__order *order) {
@@ -270,7 +277,7 @@ static void obey(void) {
     if (!ok) {
         h.hearing = false;
         if (!h.released)
-            end_tree(false);
+            end_tree();
         return;
     }
     switch (order.kind) {
@@ -294,7 +301,7 @@ static void reap(void) {
     struct rusage usage;
     int status, count = 0;
     long pid;
-    while ((pid = holder_call(SYS_wait4, -1L, &status, (long)WNOHANG, &usage)) > 0) {
+    while ((pid = holder_call(SYS_wait4, -1L, &status, (long)(WNOHANG | __WALL), &usage)) > 0) {
         tree_reaped((int)pid);
         if (pid != h.program)
             continue;
@@ -344,7 +351,7 @@ static void lose_host(void) {
     if (!h.started)
         leave();
     if (!h.released)
-        end_tree(false);
+        end_tree();
 }
 
 int main(int argc, char **argv) {
@@ -356,10 +363,11 @@ int main(int argc, char **argv) {
             [HOST] = {.fd = h.released ? -1 : h.host_fd, .events = POLLIN},
             [ENDED] = {.fd = h.ended_fd, .events = POLLIN},
         };
-        struct timespec pause = {.tv_nsec = h.again_ns};
+        int64_t left_ns = h.ending ? h.again_at_ns - holder_now_ns() : 0;
+        struct timespec pause = {.tv_nsec = left_ns > 0 ? (long)left_ns : 0};
         struct signalfd_siginfo signals;
         long n = holder_call(SYS_ppoll, polls, 3L, h.ending ? &pause : NULL, 0L, 0L);
-        if (n == 0) /* what is being ended is still there */
+        if (h.ending && holder_now_ns() >= h.again_at_ns)
             end_again();
         if (n <= 0)
             continue;

@@ -15,8 +15,9 @@ int tree_signal(int signal);
 int tree_kill(void);
 
 /*
- * SIGKILL to the holder's own children, without delay. A process that forks and leaves, again and again, is nowhere for
- * long; but each time it leaves a child of the holder's, and sooner or later one is killed before it has forked.
+ * SIGKILL to the holder's own children: it takes no more than a list of the kernel's, and each death makes others its
+ * children. That ends most trees before they need to be looked for; and a process that forks and leaves, again and
+ * again, which is nowhere for long, is a child of the holder's each time, until one is killed before it has forked.
  */
 void tree_chase(void);
 
