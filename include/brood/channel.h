@@ -247,7 +247,8 @@ BROOD_API void brood_channel_resume(brood_channel *channel);
 
 /**
  * End the connection: what is queued is still sent, then the other end sees that no more comes, and closes its own, as
- * Node does. What it had sent until then is still told; on_disconnect comes last. Harmless if it is not connected.
+ * Node does. What it had written until then is still told (Node drops what it has queued: wait for its answers first);
+ * on_disconnect comes last. Harmless if it is not connected.
  */
 BROOD_API void brood_channel_disconnect(brood_channel *channel);
 
