@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "base/fault.h"
@@ -404,6 +405,42 @@ TEST(tree_whose_holder_is_killed) {
     if (!kernel)
         CHECK_EQ(kill(pid_at(w, 1), SIGKILL), 0);
     brood_child_close(w->child);
+}
+
+TEST(tree_whose_holder_is_killed_when_its_program_has_ended) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "exit", "0"), TREE, .close_grace_ms = 50);
+    RUN_UNTIL(w->closes);
+    bool kernel = brood_child_guarantee(w->child) == BROOD_GUARANTEE_KERNEL;
+    CHECK_GT(pid_at(w, 0), 1);
+    CHECK_EQ(kill(pid_at(w, 0), SIGKILL), 0);
+    RUN();
+    CHECK_EQ(brood_child_guarantee(w->child), kernel ? BROOD_GUARANTEE_KERNEL : BROOD_GUARANTEE_NONE);
+    CHECK_EQ(test_process_gone(pid_at(w, 1)), kernel);
+    if (!kernel)
+        CHECK_EQ(kill(pid_at(w, 1), SIGKILL), 0);
+    brood_child_close(w->child);
+}
+
+static void ignore_signal(int number) {
+    (void)number;
+}
+
+/* Its own signals do not keep the host from noticing that it has to nudge. */
+TEST(tree_whose_holder_is_stopped_while_the_host_gets_signals) {
+    struct sigaction action = {.sa_handler = ignore_signal};
+    struct itimerval often = {.it_interval = {.tv_usec = 5000}, .it_value = {.tv_usec = 5000}};
+    CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
+    CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+    for (int i = 0; i < 20; i++) {
+        brood_result *r = result_new();
+        CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "signal-parent", "STOP", "exit", "3"),
+                                                       .own = BROOD_OWN_TREE},
+                                      r),
+                 0);
+        CHECK_EQ(r->exit.code, 3);
+    }
+    CHECK_EQ(setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL), 0);
 }
 
 TEST(tree_whose_holder_is_stopped) {

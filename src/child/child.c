@@ -371,6 +371,7 @@ static void tell_result(brood_child *c) {
 static void finish(brood_child *c) {
     bool told = c->ended_us > 0, goes = c->closed || c->self_closing;
     brood__child_pin(c);
+    tell_empty(c);
     brood__child_become(c, BROOD__ENDED);
     if (goes || brood__deadlines_stopping(&c->deadlines) || !brood__owned_lives_on(&c->owned)) {
         brood__watch_stop(&c->watch);

@@ -297,10 +297,12 @@ static void print_json(talk *k, brood_value value) {
 static void message_came(brood_channel *channel, const brood_message *message, void *the_talk) {
     talk *k = the_talk;
     (void)channel;
+    size_t before = k->out_len;
     k->received++;
     if (!k->options->raw || !print_raw(k, message->value))
         print_json(k, message->value);
-    print(k, "\n", 1);
+    if (k->out_len > before || k->options->raw)
+        print(k, "\n", 1);
     if (k->input_end)
         wait_for_answers(k);
 }
@@ -375,7 +377,7 @@ static int conclude(talk *k) {
     if (how->signal && how->signal != SIGINT && how->signal != SIGPIPE && !k->stopped &&
         !forward_passed_on(&k->forward, how->signal))
         cli_complain("talk", "the program was ended by %s", brood_signal_name(how->signal));
-    if (k->options->replies && k->received < k->sent && !k->stopped && !how->signal)
+    if (k->options->replies && k->received < k->sent && !k->stopped && !k->left_by && !how->signal)
         complain(k, "the program has ended with %llu of %llu messages unanswered",
                  (unsigned long long)(k->sent - k->received), (unsigned long long)k->sent);
     if (k->failed)

@@ -13,6 +13,7 @@
 #include <mntent.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,6 +43,17 @@ int brood__cgroup_mount(void) {
     return *mount_point ? brood__open(mount_point, O_RDONLY | O_DIRECTORY) : -ENOENT;
 }
 
+/* Those that the tree made in its own may be left: what counts is whether somebody is in one of them. */
+static bool is_empty(int parent_fd, const char *name) {
+    char path[BROOD__CGROUP_NAME_SIZE + 16], text[256];
+    snprintf(path, sizeof path, "%s/cgroup.events", name);
+    int fd = openat(parent_fd, path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : brood__read(fd, text, sizeof text - 1);
+    brood__close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return strstr(text, "populated 0") != NULL;
+}
+
 int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns) {
     char name[BROOD__CGROUP_NAME_SIZE], path[BROOD__CGROUP_NAME_SIZE + 16];
     brood__cgroup_name(name, (int)holder, made_ns);
@@ -54,7 +66,7 @@ int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns) {
     if (n < 0)
         return (int)n;
     for (int tries = 0; unlinkat(parent_fd, name, AT_REMOVEDIR) < 0; tries++) {
-        if (errno == ENOENT)
+        if (errno == ENOENT || (errno == EBUSY && tries > 0 && is_empty(parent_fd, name)))
             return 0;
         if (errno != EBUSY || tries == END_TRIES)
             return -errno;

@@ -199,7 +199,7 @@ static int hear_start(const brood__plan *plan, brood__holder *h, brood__process 
     brood__word word;
     brood__fds fds;
     struct pollfd heard = {.fd = h->line, .events = POLLIN};
-    while (poll(&heard, 1, NUDGE_MS) == 0)
+    for (int n; (n = poll(&heard, 1, NUDGE_MS)) == 0 || (n < 0 && errno == EINTR);)
         brood__holder_continue(h); /* its program may run by now, and have stopped it */
     int r = hear_word(h->line, &word, &fds);
     if (r == 1 && word.step == BROOD_STEP_HOLDER)
@@ -255,19 +255,28 @@ static void take_exit(brood__holder *h, const brood__process *process, const bro
     ret_exit->stop_error = h->denied;
 }
 
+/* It was killed, or crashed. With a cgroup the host ends the tree in its place. */
+static void lose(brood__holder *h) {
+    h->lost = true;
+    if (h->let_go || h->empty)
+        return;
+    int r = h->cgroups < 0 ? -EOWNERDEAD : brood__cgroup_end(h->cgroups, h->pid, h->cgroup_made_ns);
+    h->lost_error = r < 0 ? -EOWNERDEAD : 0;
+}
+
 /*
- * It was killed, or crashed. Its program gets a SIGKILL from the kernel then, and one from here in case it has shed
- * that; how it ended is known where the kernel tells of processes that others have waited for.
+ * Its program gets a SIGKILL from the kernel then, and one from here in case it has shed that; how it ended is known
+ * where the kernel tells of processes that others have waited for.
  */
-static void take_exit_without(brood__holder *h, const brood__process *process, brood_exit *ret_exit) {
+static void take_exit_without(const brood__holder *h, const brood__process *process, brood_exit *ret_exit) {
     struct pollfd ended = {.fd = process->pidfd, .events = POLLIN};
     bool reaped;
     *ret_exit = (brood_exit){.code = -1, .pid = process->pid, .run_us = brood__now_us() - process->started_us};
-    brood__pidfd_signal(process->pidfd, SIGKILL);
-    int r = h->cgroups < 0 ? -EOWNERDEAD : brood__cgroup_end(h->cgroups, h->pid, h->cgroup_made_ns);
+    if (!h->let_go)
+        brood__pidfd_signal(process->pidfd, SIGKILL);
     poll(&ended, 1, 1000); /* it is not long in coming, unless the kernel holds it */
     brood__process_ended(process, true, ret_exit, &reaped);
-    ret_exit->stop_error = r < 0 ? -EOWNERDEAD : 0; /* else the kernel has ended all of it */
+    ret_exit->stop_error = h->lost_error;
 }
 
 bool brood__holder_hear(brood__holder *h, const brood__process *process, brood_exit *ret_exit) {
@@ -276,7 +285,7 @@ bool brood__holder_hear(brood__holder *h, const brood__process *process, brood_e
     int r;
     while (!brood__holder_is_done(h) && (r = hear_word(h->line, &word, NULL)) != 0) {
         if (r < 0) {
-            h->lost = true;
+            lose(h);
             break;
         }
         h->denied = word.denied ? word.denied : h->denied;
@@ -341,7 +350,7 @@ void brood__holder_done(brood__holder *h) {
     struct rusage usage;
     int status;
     if (h->line >= 0 && !h->let_go)
-        shutdown(h->line, SHUT_WR); /* a fork of the host may have it open as well */
+        shutdown(h->line, SHUT_RDWR); /* a fork of the host may have it open as well */
     brood__close(h->line);
     if (h->pidfd >= 0 && leaves)
         brood__reap(h->pidfd);

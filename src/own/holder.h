@@ -20,6 +20,7 @@ typedef struct brood__holder {
     bool exited;       /* the program has ended */
     bool empty;        /* nothing of the tree is left */
     bool lost;         /* it has ended before its work was done: nobody owns the tree */
+    int lost_error;    /* lost: -EOWNERDEAD, unless the kernel has ended the tree */
     int denied;        /* a negative errno: something in the tree could not be signalled */
     brood_usage usage; /* of the whole tree, once it is empty */
 } brood__holder;

@@ -57,8 +57,10 @@ bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
     if (o->reach == BROOD_OWN_TREE) {
         bool ended = brood__holder_hear(&o->holder, &o->process, ret_exit);
         o->ended = o->reaped = o->holder.exited;
-        if (o->holder.lost && o->holder.cgroups < 0)
+        if (o->holder.lost_error) {
             o->guarantee = BROOD_GUARANTEE_NONE;
+            o->stop_error = o->holder.lost_error;
+        }
         if (ended && o->stop_error && !ret_exit->stop_error)
             ret_exit->stop_error = o->stop_error;
         return ended;

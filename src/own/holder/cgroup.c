@@ -89,6 +89,7 @@ static void remove_below(int dir, int depth) {
     char entries[2048];
     if (dir < 0)
         return;
+    holder_call(SYS_lseek, (long)dir, 0L, 0L);
     for (long n; depth > 0 && (n = holder_call(SYS_getdents64, (long)dir, entries, sizeof entries)) > 0;)
         for (long at = 0; at < n;) {
             const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);

@@ -160,6 +160,8 @@ static long launch_program(brood__launch *launch, int mount_fd, int *ret_pidfd) 
         pid = holder_launch(launch, cgroup, ret_pidfd);
         if (pid < 0)
             cgroup_remove();
+        if (pid == -EAGAIN || pid == -ENOMEM) /* as it would be without */
+            return pid;
     }
     if (pid < 0 && launch->plan->needs_cgroup)
         report_failure(BROOD_STEP_HOLDER, EOPNOTSUPP);
@@ -238,10 +240,11 @@ static void end_tree(void) {
 
 /* Something of it is still there: it is dying, it was made meanwhile, or it has left the cgroup, as root may. */
 static void end_again(void) {
+    int told = h.denied;
     h.denied = tree_kill();
     h.again_ns = h.again_ns < AGAIN_LONGEST_NS ? h.again_ns * 2 : h.again_ns;
     look_again_later();
-    if (h.denied) {
+    if (h.denied != told) { /* once: nobody may be listening */
         brood__word word = {.kind = BROOD__WORD_DENIED};
         say(&word, 1, -1, -1);
     }
@@ -325,6 +328,8 @@ static void find_host(const char *number) {
     while (number && *number)
         host = host * 10 + (*number++ - '0');
     int fd = (int)holder_call(SYS_pidfd_open, holder_call(SYS_getppid), 0L);
+    if (holder_call(SYS_getppid) == 0) /* it was made in another PID namespace than its host's */
+        report_failure(BROOD_STEP_HOLDER, ESRCH);
     if (holder_call(SYS_getppid) != host)
         leave();
     h.host_fd = fd;
