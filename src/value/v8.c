@@ -222,7 +222,7 @@ static int read_string_of(reader *r, int tag) {
 }
 
 static int read_string(reader *r) {
-    int tag = peek(r);
+    int tag = peek_value(r); /* a value like others, that must be a string */
     if (tag != '"' && tag != 'c' && tag != 'S')
         return broken(r);
     r->at++;
