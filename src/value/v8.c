@@ -263,8 +263,8 @@ static int read_bigint(reader *r) {
     uint32_t bits = 0;
     if (read_varint(r, &bits) < 0)
         return r->error;
-    uint32_t len = bits >> 1;
-    if (bits == 1 || len > BIGINT_MAX || (size_t)(r->end - r->at) < len)
+    uint32_t len = bits >> 1 & 0x3fffffff; /* the highest bit is nobody's */
+    if ((len == 0 && bits & 1) || len > BIGINT_MAX || (size_t)(r->end - r->at) < len)
         return broken(r);
     brood__node *node = add(r, BROOD_BIGINT);
     if (!node)
