@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
@@ -721,13 +723,17 @@ static pid_t kill_host_of_daemon(void) {
     }
     close(pipe_fds[1]);
     ssize_t len = host < 0 ? -1 : read(pipe_fds[0], text, sizeof text - 1);
-    if (host > 0)
+    pid_t lone = len > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+    struct pollfd end = {.fd = lone > 0 ? (int)syscall(SYS_pidfd_open, lone, 0) : -1, .events = POLLIN};
+    if (host > 0) {
         kill(host, SIGKILL);
-    while (len > 0 && (len = read(pipe_fds[0], text + 31, 1)) > 0) {} /* its end: the last of the tree has let go */
-    close(pipe_fds[0]);
-    if (host > 0)
         waitpid(host, NULL, 0);
-    return (pid_t)strtol(text, NULL, 10);
+    }
+    if (end.fd >= 0)
+        poll(&end, 1, 10000);
+    close(end.fd);
+    close(pipe_fds[0]);
+    return lone;
 }
 
 static void own_trees(void) {
