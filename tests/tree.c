@@ -426,20 +426,24 @@ static void ignore_signal(int number) {
     (void)number;
 }
 
+/* A program that stops its holder, and ends: the wait for it is over all the same. */
+static void await_one_that_stops_its_holder(void) {
+    brood_result *r = result_new();
+    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "signal-parent", "STOP", "exit", "3"),
+                                                   .own = BROOD_OWN_TREE},
+                                  r),
+             0);
+    CHECK_EQ(r->exit.code, 3);
+}
+
 /* Its own signals do not keep the host from noticing that it has to nudge. */
 TEST(tree_whose_holder_is_stopped_while_the_host_gets_signals) {
     struct sigaction action = {.sa_handler = ignore_signal};
     struct itimerval often = {.it_interval = {.tv_usec = 5000}, .it_value = {.tv_usec = 5000}};
     CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
     CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
-    for (int i = 0; i < 20; i++) {
-        brood_result *r = result_new();
-        CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "signal-parent", "STOP", "exit", "3"),
-                                                       .own = BROOD_OWN_TREE},
-                                      r),
-                 0);
-        CHECK_EQ(r->exit.code, 3);
-    }
+    for (int i = 0; i < 20 && !test_failed(); i++)
+        await_one_that_stops_its_holder();
     CHECK_EQ(setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL), 0);
 }
 
@@ -459,12 +463,7 @@ TEST(tree_whose_holder_is_stopped) {
 TEST(tree_whose_holder_is_stopped_by_its_program) {
     RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "signal-parent", "STOP", "exit", "3"), TREE);
     CHECK_EQ(w->ended.code, 3);
-    brood_result *r = result_new();
-    CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "signal-parent", "STOP", "exit", "3"),
-                                                   .own = BROOD_OWN_TREE},
-                                  r),
-             0);
-    CHECK_EQ(r->exit.code, 3);
+    await_one_that_stops_its_holder();
 }
 
 TEST(tree_whose_holder_gets_every_signal) {
@@ -545,7 +544,7 @@ static void host_reads(brood_stream *stream, const char *bytes, size_t len, void
 
 /* A host of its own: it passes on what its tree prints, and lives until it goes. Everything that it has forked keeps all
  * of its descriptors open. */
-static void be_host(int out, ending how) {
+static void be_host(int out, ending how, int until) {
     uv_loop_t loop;
     brood_child *child;
     uv_loop_init(&loop);
@@ -558,11 +557,9 @@ static void be_host(int out, ending how) {
         _exit(1);
     while (!tree_is_ready)
         uv_run(&loop, UV_RUN_ONCE);
-    pid_t host = getpid();
     if (how == COPIED && fork() == 0) {
-        while (getppid() == host)
-            test_nap();
-        sleep(1); /* so long it has the line open all the same */
+        char byte;
+        while (read(until, &byte, 1) > 0) {} /* until the test lets it go it has the line open */
         _exit(0);
     }
     if (how == LEFT)
@@ -575,15 +572,17 @@ static void be_host(int out, ending how) {
 }
 
 static void check_host_that_goes(test *t, ending how) {
-    int told[2];
+    int told[2], held[2];
     char text[256] = "";
     size_t len = 0;
     CHECK_EQ(pipe2(told, O_CLOEXEC), 0);
+    CHECK_EQ(pipe2(held, O_CLOEXEC), 0);
     pid_t host = fork();
     if (host == 0) {
+        close(held[1]);
         signal(SIGABRT, SIG_DFL);
         setrlimit(RLIMIT_CORE, &(struct rlimit){0});
-        be_host(told[1], how);
+        be_host(told[1], how, held[0]);
         _exit(3);
     }
     close(told[1]);
@@ -599,6 +598,8 @@ static void check_host_that_goes(test *t, ending how) {
     if (how == KILLED || how == COPIED)
         kill(host, SIGKILL);
     WAIT_UNTIL(test_process_gone(orphan) && test_process_gone(stubborn));
+    close(held[0]);
+    close(held[1]);
     if (how == EXECED)
         kill(host, SIGKILL); /* it went as a host, not as a process */
     CHECK_EQ(waitpid(host, NULL, 0), host);

@@ -258,6 +258,8 @@ static void take_fds(const struct msghdr *message, brood__fds *ret) {
 }
 
 ssize_t brood__receive_fds(int fd, void *buffer, size_t size, brood__fds *ret_fds) {
+    ret_fds->count = 0;
+    ret_fds->lost = false;
     TRY("recvmsg", EIO);
     union {
         struct cmsghdr aligned;
@@ -266,8 +268,6 @@ ssize_t brood__receive_fds(int fd, void *buffer, size_t size, brood__fds *ret_fd
     struct iovec bytes = {.iov_base = buffer, .iov_len = size};
     struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1};
     ssize_t n;
-    ret_fds->count = 0;
-    ret_fds->lost = false;
     do {
         message.msg_control = &control;
         message.msg_controllen = sizeof control;

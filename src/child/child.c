@@ -21,6 +21,12 @@ void brood__child_become(brood_child *c, brood__child_state state) {
     c->state = state;
 }
 
+/* The pidfd, or a tree's line, is to be closed, or has no more to tell. */
+void brood__child_stop_watching(brood_child *c) {
+    brood__watch_stop(&c->watch);
+    brood__watch_stop(&c->nudge);
+}
+
 /* --- memory --- */
 
 void brood__child_free_if_unused(brood_child *c) {
@@ -374,8 +380,7 @@ static void finish(brood_child *c) {
     tell_empty(c);
     brood__child_become(c, BROOD__ENDED);
     if (goes || brood__deadlines_stopping(&c->deadlines) || !brood__owned_lives_on(&c->owned)) {
-        brood__watch_stop(&c->watch);
-        brood__watch_stop(&c->nudge);
+        brood__child_stop_watching(c);
         brood__owned_done(&c->owned);
     }
     if (!told) {
@@ -428,8 +433,7 @@ void brood__child_dispose(brood_child *c) {
     brood__child_become(c, BROOD__GONE);
     brood__abort_unlisten(&c->abort_listener);
     brood__child_close_timer(c);
-    brood__watch_stop(&c->watch);
-    brood__watch_stop(&c->nudge);
+    brood__child_stop_watching(c);
     brood__owned_done(&c->owned);
 }
 
@@ -463,8 +467,7 @@ void brood__child_failed(brood_child *c, const brood_failure *why) {
 /* An orphan that has ended, or is not even waited for any more. */
 void brood__child_abandon(brood_child *c) {
     brood__child_pin(c);
-    brood__watch_stop(&c->watch);
-    brood__watch_stop(&c->nudge);
+    brood__child_stop_watching(c);
     flush_reports(c);
     brood__child_dispose(c);
     brood__child_unpin(c);
@@ -518,8 +521,7 @@ static void exited(brood_child *c) {
 static void see_rest_end(brood_child *c) {
     if (brood__owned_fd(&c->owned) >= 0)
         return;
-    brood__watch_stop(&c->watch);
-    brood__watch_stop(&c->nudge);
+    brood__child_stop_watching(c);
     brood__child_tell_later(c);
 }
 

@@ -126,6 +126,7 @@ void brood__child_close_streams(brood_child *c);
 void brood__child_end_rest(brood_child *c);
 
 /* There is news of the process, or of its tree. */
+void brood__child_stop_watching(brood_child *c);
 void brood__child_watch_ready(brood__watch *watch);
 void brood__child_nudge(brood__watch *watch);
 

@@ -53,8 +53,7 @@ static int take_process(brood_child *c, brood__plan *plan, const brood__owned *o
     if (r == 0 && !c->cancelled)
         r = attach_streams(c, plan);
     if (r < 0) {
-        brood__watch_stop(&c->watch);
-        brood__watch_stop(&c->nudge);
+        brood__child_stop_watching(c);
         for (size_t i = 0; i < c->stream_count; i++)
             brood__stream_close(&c->streams[i], r);
         brood__child_drop_channel(c);

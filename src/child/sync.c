@@ -195,6 +195,8 @@ static void supervise(run *r) {
         handle_events(r);
         act_on_deadlines(r, now_us);
     }
+    if (r->owned.stop_error)
+        r->ending.exit.stop_error = r->owned.stop_error;
     brood__owned_done(&r->owned);
 }
 

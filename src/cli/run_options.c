@@ -420,9 +420,9 @@ static int check_contradictions(const run_options *o, args_problem *problem) {
         return args_refuse(problem, "--quiet and --verbose contradict each other");
     if (o->own == BROOD_OWN_NONE && (is_set(&o->timeout) || is_set(&o->idle_timeout)))
         return args_refuse(problem, "with --own none a timeout would reach nothing; use --own child or group");
-    if (o->tree && o->own != BROOD_OWN_DEFAULT && o->own != BROOD_OWN_TREE)
+    if (o->tree && o->own != BROOD_OWN_TREE)
         return args_refuse(problem, "--tree and --own contradict each other");
-    if (o->require && !o->tree && o->own != BROOD_OWN_TREE)
+    if (o->require && o->own != BROOD_OWN_TREE)
         return args_refuse(problem, "--require needs --tree: nothing less guarantees anything");
     const char *needs = o->detach ? needs_somebody(o) : NULL;
     if (needs)
@@ -435,6 +435,8 @@ int run_options_read(run_options *ret_options, char *const *args, args_problem *
     int r = args_read(table, args, ret_options, &ret_options->command, problem);
     if (r < 0 || ret_options->help)
         return r;
+    if (ret_options->tree && ret_options->own == BROOD_OWN_DEFAULT)
+        ret_options->own = BROOD_OWN_TREE;
     r = check_command(ret_options, problem);
     return r < 0 ? r : check_contradictions(ret_options, problem);
 }

@@ -57,7 +57,7 @@ typedef struct run_options {
     int signal; /* 0: SIGTERM */
     bool preserve_status;
     brood_ownership own;
-    bool tree; /* the same as own TREE */
+    bool tree; /* own is TREE, and was written so */
     brood_guarantee require;
     bool detach;
     /* what is told */

@@ -226,8 +226,6 @@ static int find_others(run *r) {
 static brood_ownership own_what(const run *r) {
     if (r->options->detach)
         return BROOD_OWN_NONE;
-    if (r->options->tree)
-        return BROOD_OWN_TREE;
     if (r->options->own != BROOD_OWN_DEFAULT)
         return r->options->own;
     for (int slot = 0; slot < 3; slot++) {

@@ -176,8 +176,6 @@ static int send_plan(int line, const brood__plan *plan, int cgroup_mount) {
 static int hear_word(int line, brood__word *ret_word, brood__fds *ret_fds) {
     brood__fds none;
     brood__fds *fds = ret_fds ? ret_fds : &none;
-    fds->count = 0;
-    fds->lost = false;
     ssize_t n = brood__receive_fds(line, ret_word, sizeof *ret_word, fds);
     if (n == -EAGAIN)
         return 0;
@@ -271,7 +269,7 @@ static void lose(brood__holder *h) {
 static void take_exit_without(const brood__holder *h, const brood__process *process, brood_exit *ret_exit) {
     struct pollfd ended = {.fd = process->pidfd, .events = POLLIN};
     bool reaped;
-    *ret_exit = (brood_exit){.code = -1, .pid = process->pid, .run_us = brood__now_us() - process->started_us};
+    *ret_exit = brood__exit_unknown(process);
     if (!h->let_go)
         brood__pidfd_signal(process->pidfd, SIGKILL);
     poll(&ended, 1, 1000); /* it is not long in coming, unless the kernel holds it */

@@ -1,7 +1,7 @@
 /*
- * A process, its group, or its tree, which is reached through its holder. A group is addressed by a number, which is safe from reuse only while somebody holds it: so
- * a leader that owns its group stays a zombie until it is given up, unless the kernel can signal a group by the
- * leader's pidfd (Linux 6.9), which never means another.
+ * A process, its group, or its tree, which is reached through its holder. A group is addressed by a number, which is
+ * safe from reuse only while somebody holds it: so a leader that owns its group stays a zombie until it is given up,
+ * unless the kernel can signal a group by the leader's pidfd (Linux 6.9), which never means another.
  */
 #include "own/owned.h"
 

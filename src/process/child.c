@@ -10,6 +10,7 @@
  */
 #include "process/child.h"
 
+#include "base/digits.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -322,18 +323,9 @@ BROOD__RAW static void die_with_parent(brood__launch *l) {
 
 /* An open program. The second way is for emulators (valgrind), which know no execveat without a path. */
 BROOD__RAW static int exec_fd(brood__launch *l, int fd) {
-    static const char prefix[] = "/proc/self/fd/";
-    char digits[12];
-    size_t len = 0, count = 0;
     syscall(SYS_execveat, fd, "", l->plan->argv, l->envp, AT_EMPTY_PATH);
     int error = errno;
-    for (; prefix[len]; len++)
-        l->path[len] = prefix[len];
-    for (int rest = fd; rest > 0; rest /= 10)
-        digits[count++] = (char)('0' + rest % 10);
-    while (count > 0)
-        l->path[len++] = digits[--count];
-    l->path[len] = '\0';
+    brood__append_number(l->path, brood__append_text(l->path, 0, "/proc/self/fd/"), (uint64_t)fd);
     syscall(SYS_execve, l->path, l->plan->argv, l->envp);
     return -error;
 }

@@ -47,8 +47,12 @@ brood_usage brood__usage_from(const struct rusage *r, uint64_t rss_floor_kb) {
     };
 }
 
+brood_exit brood__exit_unknown(const brood__process *process) {
+    return (brood_exit){.code = -1, .pid = process->pid, .run_us = brood__now_us() - process->started_us};
+}
+
 void brood__exit_from(const brood__process *process, int status, const struct rusage *usage, brood_exit *ret_exit) {
-    *ret_exit = (brood_exit){.code = -1, .pid = process->pid, .run_us = brood__now_us() - process->started_us};
+    *ret_exit = brood__exit_unknown(process);
     decode(status, ret_exit);
     ret_exit->usage = brood__usage_from(usage, process->rss_floor_kb);
 }
@@ -62,7 +66,7 @@ bool brood__process_ended(const brood__process *process, bool reap, brood_exit *
     if (r > 0) {
         brood__exit_from(process, status, &usage, ret_exit);
     } else {
-        *ret_exit = (brood_exit){.code = -1, .pid = process->pid, .run_us = brood__now_us() - process->started_us};
+        *ret_exit = brood__exit_unknown(process);
         if (brood__wait_stolen(process->pidfd, &status) == 0)
             decode(status, ret_exit);
     }

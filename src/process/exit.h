@@ -12,7 +12,10 @@
  */
 bool brood__process_ended(const brood__process *process, bool reap, brood_exit *ret_exit, bool *ret_reaped);
 
-/* The same from a wait status and a usage that came by another way. */
+/* That it has ended now, and nobody knows how. */
+brood_exit brood__exit_unknown(const brood__process *process);
+
+/* How it ended, from a wait status and a usage that came by another way. */
 void brood__exit_from(const brood__process *process, int status, const struct rusage *usage, brood_exit *ret_exit);
 brood_usage brood__usage_from(const struct rusage *usage, uint64_t rss_floor_kb);
 

@@ -5,6 +5,8 @@
 #ifndef BROOD_OWN_HOLDER_LINE_H
 #define BROOD_OWN_HOLDER_LINE_H
 
+#include "base/digits.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -16,25 +18,11 @@
 /* The cgroup of a tree: its holder's pid and, since pids come again, when it was made. */
 #define BROOD__CGROUP_NAME_SIZE 48
 
-static inline int brood__append_number(char *text, int len, uint64_t number) {
-    char digits[20];
-    int count = 0;
-    do
-        digits[count++] = (char)('0' + number % 10);
-    while ((number /= 10) > 0);
-    while (count > 0)
-        text[len++] = digits[--count];
-    return len;
-}
-
 static inline void brood__cgroup_name(char name[BROOD__CGROUP_NAME_SIZE], int holder, uint64_t made_ns) {
-    static const char prefix[] = "brood-";
-    int len = 0;
-    for (; prefix[len]; len++)
-        name[len] = prefix[len];
+    int len = brood__append_text(name, 0, "brood-");
     len = brood__append_number(name, len, (uint64_t)holder);
-    name[len++] = '-';
-    name[brood__append_number(name, len, made_ns)] = '\0';
+    len = brood__append_text(name, len, "-");
+    brood__append_number(name, len, made_ns);
 }
 
 /* From the host. When it shuts down its side, the tree is to be ended: that needs no room, and cannot fail. */

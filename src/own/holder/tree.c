@@ -6,7 +6,7 @@
  */
 #include "own/holder/tree.h"
 
-#include "own/holder/line.h"
+#include "base/digits.h"
 #include "own/holder/runtime.h"
 
 #include <dirent.h>
@@ -107,9 +107,7 @@ static bool parse_stat(const char *text, long len, process *ret) {
 static bool look_at(int pid, process *ret) {
     char path[24], text[512];
     int len = brood__append_number(path, 0, (uint64_t)pid);
-    for (const char *name = "/stat"; *name; name++)
-        path[len++] = *name;
-    path[len] = '\0';
+    brood__append_text(path, len, "/stat");
     int fd = holder_open(tree.proc, path, O_RDONLY);
     if (fd < 0)
         return false;
@@ -233,11 +231,10 @@ static void kill_child(int pid) {
 
 /* The list of the kernel's, which not every kernel is built with. */
 static bool kill_listed_children(int self) {
-    char path[48] = "self/task/", text[4096];
-    int len = brood__append_number(path, 10, (uint64_t)self), pid = 0;
-    for (const char *name = "/children"; *name; name++)
-        path[len++] = *name;
-    path[len] = '\0';
+    char path[48], text[4096];
+    int pid = 0, len = brood__append_text(path, 0, "self/task/");
+    len = brood__append_number(path, len, (uint64_t)self);
+    brood__append_text(path, len, "/children");
     int fd = holder_open(tree.proc, path, O_RDONLY);
     if (fd < 0)
         return false;
