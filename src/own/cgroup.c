@@ -54,17 +54,24 @@ static bool is_empty(int parent_fd, const char *name) {
     return strstr(text, "populated 0") != NULL;
 }
 
-int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns) {
+int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns) {
     char name[BROOD__CGROUP_NAME_SIZE], path[BROOD__CGROUP_NAME_SIZE + 16];
     brood__cgroup_name(name, (int)holder, made_ns);
     snprintf(path, sizeof path, "%s/cgroup.kill", name);
     int fd = openat(parent_fd, path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? 0 : -errno; /* its own, or nobody's any more */
+        return -errno;
     ssize_t n = brood__write(fd, "1", 1);
     brood__close(fd);
-    if (n < 0)
-        return (int)n;
+    return n < 0 ? (int)n : 0;
+}
+
+int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns) {
+    char name[BROOD__CGROUP_NAME_SIZE];
+    brood__cgroup_name(name, (int)holder, made_ns);
+    int r = brood__cgroup_kill(parent_fd, holder, made_ns);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r; /* its own, or nobody's any more */
     for (int tries = 0; unlinkat(parent_fd, name, AT_REMOVEDIR) < 0; tries++) {
         if (errno == ENOENT || (errno == EBUSY && tries > 0 && is_empty(parent_fd, name)))
             return 0;

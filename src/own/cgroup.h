@@ -8,7 +8,10 @@
 /* The root of the mounted cgroup2, to be closed; or a negative errno: -ENOENT if there is none. */
 int brood__cgroup_mount(void);
 
-/* SIGKILL to all in the cgroup that this holder made in `parent_fd`, wait for the end, and take it away. 0 or an errno. */
+/* SIGKILL to all in the cgroup that this holder made in `parent_fd`. 0, or a negative errno: -ENOENT: it is gone. */
+int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns);
+
+/* The same, where the holder cannot go on: wait for the end, and take it away. 0 or a negative errno. */
 int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns);
 
 #endif

@@ -330,6 +330,8 @@ void brood__holder_end(brood__holder *h) {
     if (h->ending || h->line < 0)
         return;
     h->ending = true;
+    if (h->cgroups >= 0) /* what the holder is about to do as well, a switch of processes earlier */
+        brood__cgroup_kill(h->cgroups, h->pid, h->cgroup_made_ns);
     shutdown(h->line, SHUT_WR);
     brood__holder_continue(h);
 }
