@@ -59,7 +59,8 @@ typedef enum brood_step {
     BROOD_STEP_NO_NEW_PRIVS, /**< prctl(2), PR_SET_NO_NEW_PRIVS */
     BROOD_STEP_EXEC,         /**< execve(2); the subject is the program */
     BROOD_STEP_ABORTED,      /**< aborted, closed or killed before it was started */
-    BROOD_STEP_HOLDER        /**< the process that holds its tree */
+    BROOD_STEP_HOLDER,       /**< the process that holds its tree */
+    BROOD_STEP_CGROUP        /**< a limit of its tree; the subject is which: "pids" */
 } brood_step;
 
 /**

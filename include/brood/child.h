@@ -114,6 +114,7 @@ typedef struct brood_options {
     /* when it ends */
     brood_ownership own;      /**< what a stop reaches */
     brood_guarantee require;  /**< with less than this, the start is refused; zero: none is required */
+    brood_limits limits;      /**< BROOD_OWN_TREE: what all of it may use together */
     uint64_t timeout_ms;      /**< stop it so long after the call; 0: never */
     uint64_t idle_timeout_ms; /**< stop it when so long nothing came from it through a pipe; 0: never */
     int kill_signal;          /**< what a stop sends first; 0: SIGTERM */
@@ -152,6 +153,11 @@ typedef struct brood_options {
      * where the tree outlives that, after it.
      */
     void (*on_empty)(brood_child *child, const brood_usage *usage, void *data);
+    /**
+     * Its tree has reached a limit: the kernel killed a process of it (MEMORY), refused a fork (PIDS), or it is going to
+     * be stopped (CPU_TIME). Once for those that come together.
+     */
+    void (*on_limit)(brood_child *child, const brood_limit_hit *hit, void *data);
     void *data;           /**< handed to every callback; yours */
     uint64_t reserved[8]; /**< zero */
 } brood_options;
@@ -290,6 +296,9 @@ BROOD_API brood_child *brood_channel_child(const brood_channel *channel);
 
 /** How sure it is that nothing of what it started is left after it. */
 BROOD_API brood_guarantee brood_child_guarantee(const brood_child *child);
+
+/** Whom one of its limits holds. */
+BROOD_API brood_limited brood_child_limited(const brood_child *child, brood_limit limit);
 
 /** The options' data. */
 BROOD_API void *brood_child_data(const brood_child *child);

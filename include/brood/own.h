@@ -50,6 +50,20 @@ typedef enum brood_guarantee {
 /** The word for a guarantee: "none", "best-effort", "kernel". Static. Any thread. */
 BROOD_API const char *brood_guarantee_text(brood_guarantee guarantee);
 
+/**
+ * Make a place where the limits of trees can be kept, if there is none yet: in this process's own cgroup2, which must
+ * be its alone (systemd: Delegate=yes). A cgroup hands on controllers only while no process is in it: so this one moves,
+ * with all its threads, into a new one below it, `brood-host-PID`, which stays. Children that it has already would be in
+ * the way: call this before all else. Root needs it less often: trees are made in the nearest cgroup around the process
+ * that hands on what they need.
+ *
+ * ret_failure  may be NULL
+ *
+ * Returns 0, also where nothing had to be done; -EBUSY (other processes are in the cgroup), -EACCES, -EROFS, or
+ * -EOPNOTSUPP (there is no cgroup2, or it has no controllers: those of cgroup v1 need no adoption). Any thread.
+ */
+BROOD_API int brood_cgroup_adopt(brood_failure *ret_failure);
+
 /** A switch that stops every child that was started with it: Node's AbortController. */
 typedef struct brood_abort brood_abort;
 

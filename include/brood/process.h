@@ -14,15 +14,21 @@ extern "C" {
 
 /** Why a child ended. */
 typedef enum brood_reason {
-    BROOD_REASON_UNKNOWN = 0,   /**< it ended, but somebody else took its status: never guessed */
-    BROOD_REASON_EXITED,        /**< by itself, with `code` */
-    BROOD_REASON_SIGNALED,      /**< by a signal that brood did not send for one of the reasons below */
-    BROOD_REASON_TIMED_OUT,     /**< `timeout_ms` was over, and brood stopped it */
-    BROOD_REASON_IDLE,          /**< nothing came out of it for `idle_timeout_ms`, and brood stopped it */
-    BROOD_REASON_ABORTED,       /**< its `brood_abort` was pulled, or it was closed while it ran */
-    BROOD_REASON_OUTPUT_LIMIT,  /**< it wrote more than `max_buffer` */
-    BROOD_REASON_OUT_OF_MEMORY, /**< the host ran out of memory for what it wrote */
-    BROOD_REASON_NOT_STARTED    /**< there never was a process */
+    BROOD_REASON_UNKNOWN = 0,  /**< it ended, but somebody else took its status: never guessed */
+    BROOD_REASON_EXITED,       /**< by itself, with `code` */
+    BROOD_REASON_SIGNALED,     /**< by a signal that brood did not send for one of the reasons below */
+    BROOD_REASON_TIMED_OUT,    /**< `timeout_ms` was over, and brood stopped it */
+    BROOD_REASON_IDLE,         /**< nothing came out of it for `idle_timeout_ms`, and brood stopped it */
+    BROOD_REASON_ABORTED,      /**< its `brood_abort` was pulled, or it was closed while it ran */
+    BROOD_REASON_OUTPUT_LIMIT, /**< it wrote more than `max_buffer` */
+    /**
+     * the kernel killed it, for it had reached a memory limit: its tree's, or one around that. Known of trees in a cgroup
+     * that counts memory, and never guessed: elsewhere it is SIGNALED, by SIGKILL
+     */
+    BROOD_REASON_OUT_OF_MEMORY,
+    BROOD_REASON_NOT_STARTED, /**< there never was a process */
+    BROOD_REASON_HOST_MEMORY, /**< the host ran out of memory for what it wrote */
+    BROOD_REASON_CPU_TIME     /**< its tree had used `limits.cpu_time_ms`, and brood stopped it */
 } brood_reason;
 
 /** The word for a reason: "exited", "timed out". Static. */
@@ -45,7 +51,49 @@ typedef struct brood_usage {
     uint64_t blocks_out;           /**< blocks written, of 512 bytes */
     uint64_t voluntary_switches;   /**< context switches while waiting */
     uint64_t involuntary_switches; /**< context switches by the scheduler */
+    /** A tree's: the peak of the memory of all of it together, in KiB; 0: nobody counted it. */
+    uint64_t tree_peak_kb;
 } brood_usage;
+
+/** A limit of a tree: see brood_limits. */
+typedef enum brood_limit {
+    BROOD_LIMIT_NONE = 0, /**< no limit */
+    BROOD_LIMIT_MEMORY,   /**< memory, of all of it */
+    BROOD_LIMIT_PIDS,     /**< processes and threads */
+    BROOD_LIMIT_CPU,      /**< CPU */
+    BROOD_LIMIT_CPU_TIME  /**< CPU time */
+} brood_limit;
+
+/** The word for a limit: "memory", "pids", "cpu", "cpu time"; "none". Static. */
+BROOD_API const char *brood_limit_text(brood_limit limit);
+
+/**
+ * What a tree may use, all of it together. All-zero: as much as the host. By the tree's cgroup2 where that has the
+ * controller (brood_cgroup_adopt), else by the old hierarchies of cgroup v1, if the host may make cgroups there. Where
+ * neither is: memory is limited for each process by itself (RLIMIT_AS), which `brood_child_limited` tells and `require`
+ * refuses; for pids and cpu the start fails, with BROOD_STEP_LIMIT and -EOPNOTSUPP.
+ */
+typedef struct brood_limits {
+    uint64_t memory;      /**< bytes, without swap; who needs more is killed by the kernel. 0: no limit */
+    uint64_t pids;        /**< processes and threads; a fork beyond that fails with EAGAIN. 0: no limit */
+    uint64_t cpu_percent; /**< hundredths of one CPU: 150 is one and a half; who needs more waits. 0: no limit */
+    uint64_t cpu_time_ms; /**< CPU time; then it is stopped, with the reason CPU_TIME. 0: no limit */
+    uint64_t reserved[4]; /**< zero */
+} brood_limits;
+
+/** Whom a limit holds. */
+typedef enum brood_limited {
+    BROOD_LIMITED_NONE = 0, /**< nobody: it was not asked for */
+    BROOD_LIMITED_EACH,     /**< each process of the tree by itself */
+    BROOD_LIMITED_TREE      /**< the tree as a whole */
+} brood_limited;
+
+/** A limit that a tree has reached. */
+typedef struct brood_limit_hit {
+    brood_limit limit; /**< which; NONE: none */
+    pid_t pid;         /**< MEMORY: the process that the kernel killed; 0 where it was gone before it was seen */
+    char name[16];     /**< its name, as ps(1) shows it, cut to 15 bytes; "" where nobody knows */
+} brood_limit_hit;
 
 /** How a child ended: a result, never an error. */
 typedef struct brood_exit {
@@ -57,7 +105,8 @@ typedef struct brood_exit {
     uint64_t run_us;      /**< from its start to its end, microseconds of the monotonic clock */
     brood_usage usage;    /**< what it used; zero where nobody knows */
     int stop_error;       /**< a stop could not be sent: -EPERM if it runs as somebody whom the host may not signal */
-    uint64_t reserved[5]; /**< zero */
+    brood_limit_hit hit;  /**< the limit that its tree reached last, until its end */
+    uint64_t reserved[2]; /**< zero */
 } brood_exit;
 
 /** Whether it ended by itself with code 0. */
@@ -66,8 +115,8 @@ static inline bool brood_exit_ok(const brood_exit *ended) {
 }
 
 /**
- * The exit status that a shell or timeout(1) would give: the code; 128 + n for signal n; 124 for a timeout or an idle
- * limit; 126 or 127 is for the caller to choose when it was not started (here 125). Unknown is 125.
+ * The exit status that a shell or timeout(1) would give: the code; 128 + n for signal n; 124 for a timeout, an
+ * idle limit or a limit of CPU time; 126 or 127 is for the caller to choose when it was not started (here 125). Unknown is 125.
  */
 BROOD_API int brood_exit_status(const brood_exit *ended);
 

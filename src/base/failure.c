@@ -35,6 +35,7 @@ static const char *const where[] = {
     [BROOD_STEP_EXEC] = "exec",
     [BROOD_STEP_ABORTED] = "aborted",
     [BROOD_STEP_HOLDER] = "holder",
+    [BROOD_STEP_CGROUP] = "cgroup",
 };
 
 const char *brood_step_text(brood_step step) {

@@ -178,7 +178,7 @@ static void stream_data(brood_stream *s, const char *bytes, size_t len) {
     if (c->collects) {
         int r = brood__collector_add(&c->collector, s->slot, bytes, len);
         if (r != 0)
-            too_much(c, r > 0 ? BROOD_REASON_OUTPUT_LIMIT : BROOD_REASON_OUT_OF_MEMORY);
+            too_much(c, r > 0 ? BROOD_REASON_OUTPUT_LIMIT : BROOD_REASON_HOST_MEMORY);
     }
     if (s->on_data)
         s->on_data(s, bytes, len, s->data);
@@ -361,6 +361,7 @@ void brood__child_make_result(brood_child *c) {
             .now_us = c->ended_us,
             .timeout_ms = c->timeout_ms,
             .idle_timeout_ms = c->deadlines.idle_ms,
+            .limits = c->limits,
         },
         c->result);
 }
@@ -525,11 +526,24 @@ static void see_rest_end(brood_child *c) {
     brood__child_tell_later(c);
 }
 
+/* Whether it can go on after that: it may be closed in the callback. */
+static bool see_limit(brood_child *c) {
+    brood_limit_hit hit;
+    if (brood__owned_hit(&c->owned, &hit) && c->on_limit && !c->closed)
+        c->on_limit(c, &hit, c->data);
+    if (brood__owned_is_late(&c->owned))
+        brood__child_stop(c, BROOD_REASON_CPU_TIME);
+    return c->watch.waiting;
+}
+
 static void see_exit(brood_child *c) {
     brood__child_tell_spawn(c);
     if (!c->watch.waiting)
         return;
-    if (!brood__owned_ended(&c->owned, &c->exit)) {
+    bool ended = brood__owned_ended(&c->owned, &c->exit);
+    if (!see_limit(c) && !ended)
+        return;
+    if (!ended) {
         see_rest_end(c);
         return;
     }

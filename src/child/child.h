@@ -58,6 +58,7 @@ struct brood_child {
     brood_exit exit;
     brood__deadlines deadlines;
     uint64_t asked_us, started_us, ended_us, timeout_ms;
+    brood_limits limits;
     int kill_signal;
     pid_t cut_pid;
 
@@ -76,6 +77,7 @@ struct brood_child {
     void (*on_exit)(brood_child *, const brood_exit *, void *);
     void (*on_close)(brood_child *, const brood_exit *, void *);
     void (*on_empty)(brood_child *, const brood_usage *, void *);
+    void (*on_limit)(brood_child *, const brood_limit_hit *, void *);
     void *data;
     brood_on_result on_result;
     void *result_data;

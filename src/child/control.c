@@ -20,6 +20,17 @@ brood_guarantee brood_child_guarantee(const brood_child *c) {
     return c->owned.guarantee;
 }
 
+brood_limited brood_child_limited(const brood_child *c, brood_limit limit) {
+    const brood_limits *l = &c->limits;
+    const uint64_t asked[] = {[BROOD_LIMIT_MEMORY] = l->memory,
+                              [BROOD_LIMIT_PIDS] = l->pids,
+                              [BROOD_LIMIT_CPU] = l->cpu_percent,
+                              [BROOD_LIMIT_CPU_TIME] = l->cpu_time_ms};
+    if (limit > BROOD_LIMIT_CPU_TIME || !asked[limit])
+        return BROOD_LIMITED_NONE;
+    return limit == BROOD_LIMIT_MEMORY && c->owned.holder.memory_each ? BROOD_LIMITED_EACH : BROOD_LIMITED_TREE;
+}
+
 void *brood_child_data(const brood_child *c) {
     return c->data;
 }

@@ -20,6 +20,8 @@
 #define MOST_SLOTS 1024
 #define HIGHEST_SLOT 65535
 #define MOST_GROUPS 65536
+#define MOST_PIDS 4194304 /* PID_MAX_LIMIT */
+#define MOST_CPU_PERCENT (8192 * 100)
 #define DEFAULT_PATH "/bin:/usr/bin" /* execvp(3)'s, where there is no PATH */
 
 extern char **environ;
@@ -121,6 +123,15 @@ static int check_ending(const brood_options *o, brood__form form, brood_failure 
         return refuse(why, "require", "is no brood_guarantee");
     if (o->require && o->own != BROOD_OWN_TREE)
         return refuse(why, "require", "is given, but own is not BROOD_OWN_TREE, and nothing less guarantees anything");
+    bool limited = !brood__is_zero(&o->limits, sizeof o->limits);
+    if (limited && o->own != BROOD_OWN_TREE)
+        return refuse(why, "limits", "only a tree can be limited as a whole: own is not BROOD_OWN_TREE");
+    if (!brood__is_zero(o->limits.reserved, sizeof o->limits.reserved))
+        return refuse(why, "limits", "its reserved fields must be zero");
+    if (o->limits.memory > INT64_MAX || o->limits.pids > MOST_PIDS || o->limits.cpu_percent > MOST_CPU_PERCENT)
+        return refuse(why, "limits", "one of them is more than any machine has");
+    if (o->on_limit && !limited)
+        return refuse(why, "on_limit", "is given, but no limit is");
     if (o->on_empty && o->own != BROOD_OWN_TREE)
         return refuse(why, "on_empty", "only a tree is known to be empty: own is not BROOD_OWN_TREE");
     if (o->kill_signal && !brood_signal_name(o->kill_signal))
@@ -522,6 +533,7 @@ static void compile_ownership(brood__compiled *c, const brood_options *o, brood_
         c->reach =
             form == BROOD__EXEC && !o->detached && !inherits_terminal(&c->plan) ? BROOD_OWN_GROUP : BROOD_OWN_CHILD;
     c->plan.needs_cgroup = o->require == BROOD_GUARANTEE_KERNEL;
+    c->plan.tree = o->limits;
     c->plan.new_session = o->detached;
     c->plan.new_group = c->reach == BROOD_OWN_GROUP && !o->detached; /* a session's leader leads its group as well */
 }

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,6 +76,46 @@ static void say_limit(sentence *s, const brood__ending *end) {
                 (unsigned long long)c->slot[i].dropped);
 }
 
+static void say_size(sentence *s, uint64_t bytes) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+    for (; unit + 1 < sizeof units / sizeof *units && bytes >= 1024 && bytes % 1024 == 0; bytes /= 1024)
+        unit++;
+    say(s, "%llu %s", (unsigned long long)bytes, units[unit]);
+}
+
+/* "the memory limit (512 MiB)"; where there is none of its own, that of what it runs in. */
+static void say_memory_limit(sentence *s, const brood__ending *end) {
+    if (!end->limits.memory) {
+        say(s, "a memory limit that it runs within");
+        return;
+    }
+    say(s, "the memory limit (");
+    say_size(s, end->limits.memory);
+    say(s, ")");
+}
+
+/* What a limit did to its tree, where that is not yet said. */
+static void say_hit(sentence *s, const brood__ending *end) {
+    const brood_limit_hit *hit = &end->exit.hit;
+    if (hit->limit == BROOD_LIMIT_PIDS) {
+        say(s, "; a fork was refused: its tree had reached %llu processes", (unsigned long long)end->limits.pids);
+    } else if (hit->limit == BROOD_LIMIT_MEMORY && end->exit.reason != BROOD_REASON_OUT_OF_MEMORY) {
+        say(s, "; ");
+        say_memory_limit(s, end);
+        say(s, hit->pid ? " had ended '%s' (pid %d) of its tree" : " had ended a process of its tree", hit->name,
+            (int)hit->pid);
+    }
+}
+
+/* What some signals mean, if not what sent them. */
+static const char *signal_hint(int signal) {
+    return signal == SIGSYS    ? ": a system call that it may not make (seccomp)"
+           : signal == SIGXCPU ? ": its limit of CPU time (RLIMIT_CPU)"
+           : signal == SIGXFSZ ? ": its limit for the size of files (RLIMIT_FSIZE)"
+                               : "";
+}
+
 static void say_reason(sentence *s, const brood__ending *end) {
     const brood_exit *e = &end->exit;
     switch (e->reason) {
@@ -82,8 +123,8 @@ static void say_reason(sentence *s, const brood__ending *end) {
         say(s, "exited with code %d", e->code);
         break;
     case BROOD_REASON_SIGNALED:
-        say(s, "was killed by %s%s", brood_signal_name(e->signal) ? brood_signal_name(e->signal) : "a signal",
-            e->core_dumped ? " (core dumped)" : "");
+        say(s, "was killed by %s%s%s", brood_signal_name(e->signal) ? brood_signal_name(e->signal) : "a signal",
+            e->core_dumped ? " (core dumped)" : "", signal_hint(e->signal));
         break;
     case BROOD_REASON_TIMED_OUT:
         say(s, "timed out after ");
@@ -102,8 +143,17 @@ static void say_reason(sentence *s, const brood__ending *end) {
     case BROOD_REASON_OUTPUT_LIMIT:
         say_limit(s, end);
         break;
-    case BROOD_REASON_OUT_OF_MEMORY:
+    case BROOD_REASON_HOST_MEMORY:
         say(s, "wrote more than this process has memory for");
+        break;
+    case BROOD_REASON_OUT_OF_MEMORY:
+        say(s, "was killed by ");
+        say_memory_limit(s, end);
+        break;
+    case BROOD_REASON_CPU_TIME:
+        say(s, "used up its CPU time of ");
+        say_ms(s, end->limits.cpu_time_ms);
+        say_end(s, e);
         break;
     case BROOD_REASON_NOT_STARTED:
         say(s, "could not be started");
@@ -113,6 +163,7 @@ static void say_reason(sentence *s, const brood__ending *end) {
                "SIGCHLD)");
         break;
     }
+    say_hit(s, end);
     if (end->failure)
         say(s, ": %s", end->failure->message);
 }
@@ -156,12 +207,14 @@ static const char *error_name(const brood__ending *end) {
     switch (end->exit.reason) {
     case BROOD_REASON_TIMED_OUT:
     case BROOD_REASON_IDLE:
+    case BROOD_REASON_CPU_TIME:
         return "ETIMEDOUT";
     case BROOD_REASON_ABORTED:
         return "ABORT_ERR";
     case BROOD_REASON_OUTPUT_LIMIT:
         return "ERR_CHILD_PROCESS_STDIO_MAXBUFFER";
     case BROOD_REASON_OUT_OF_MEMORY:
+    case BROOD_REASON_HOST_MEMORY:
         return "ENOMEM";
     default:
         break;

@@ -187,6 +187,8 @@ static void init_child(brood_child *c, const brood_options *o, brood__form form,
     c->on_exit = o->on_exit;
     c->on_close = o->on_close;
     c->on_empty = o->on_empty;
+    c->on_limit = o->on_limit;
+    c->limits = o->limits;
     c->data = o->data;
     c->spawn_untold = o->on_spawn != NULL;
     c->collects = form == BROOD__EXEC;

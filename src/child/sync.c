@@ -42,7 +42,7 @@ typedef struct run {
 enum { POLL_PROCESS, POLL_NUDGE, POLL_ABORT, POLL_SLOTS };
 
 static int refuse_callbacks(const brood_options *o, brood_failure *why) {
-    bool any = o->on_spawn || o->on_error || o->on_exit || o->on_close || o->on_empty || o->offload;
+    bool any = o->on_spawn || o->on_error || o->on_exit || o->on_close || o->on_empty || o->on_limit || o->offload;
     const brood_stdio *io[] = {&o->in, &o->out, &o->err};
     for (size_t i = 0; i < 3 + o->slot_count; i++) {
         const brood_stdio *slot = i < 3 ? io[i] : o->slots ? &o->slots[i - 3].io : NULL;
@@ -80,7 +80,7 @@ static void read_slot(run *r, size_t i) {
     int added = brood__collector_add(&r->collector, s->slot, r->buffer, (size_t)n);
     if (added == 0)
         return;
-    brood_reason reason = added > 0 ? BROOD_REASON_OUTPUT_LIMIT : BROOD_REASON_OUT_OF_MEMORY;
+    brood_reason reason = added > 0 ? BROOD_REASON_OUTPUT_LIMIT : BROOD_REASON_HOST_MEMORY;
     if (r->owned.ended && !brood__deadlines_stopping(&r->deadlines)) /* what is read now was written before the exit */
         r->ending.exit.reason = reason;
     stop(r, reason);
@@ -121,8 +121,11 @@ static void cut_output(run *r) {
 /* --- the wait --- */
 
 static void process_ended(run *r) {
-    if (!brood__owned_ended(&r->owned, &r->ending.exit))
-        return; /* but of its tree there may be news */
+    bool ended = brood__owned_ended(&r->owned, &r->ending.exit); /* else there may be news of its tree */
+    if (brood__owned_is_late(&r->owned))
+        stop(r, BROOD_REASON_CPU_TIME);
+    if (!ended)
+        return;
     if (brood__deadlines_stopping(&r->deadlines))
         r->ending.exit.reason = r->deadlines.reason;
     brood__deadlines_exited(&r->deadlines, brood__now_us());
@@ -256,6 +259,7 @@ static int run_sync(brood__form form, const char *command, const brood_options *
     r.ending.now_us = brood__now_us();
     r.ending.timeout_ms = o.timeout_ms;
     r.ending.idle_timeout_ms = o.idle_timeout_ms;
+    r.ending.limits = o.limits;
     brood_result result;
     brood__result_make(&r.ending, &result);
     brood__result_give(&result, ret_result, result_size);

@@ -2,16 +2,25 @@
 #ifndef BROOD_OWN_CGROUP_H
 #define BROOD_OWN_CGROUP_H
 
+#include "process/plan.h"
+
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The root of the mounted cgroup2, to be closed; or a negative errno: -ENOENT if there is none. */
-int brood__cgroup_mount(void);
+/*
+ * Where a tree's cgroups may be made: a descriptor for each hierarchy that there is and that these limits need, in their
+ * order, to be closed. How many; *ret_hierarchies has a bit for each. *ret_in_root: a cgroup2 that hands on the
+ * controllers was found, and that is the first of them.
+ */
+size_t brood__cgroup_roots(const brood_limits *limits, int *ret_fds, unsigned *ret_hierarchies, bool *ret_in_root);
 
 /* SIGKILL to all in the cgroup that this holder made in `parent_fd`. 0, or a negative errno: -ENOENT: it is gone. */
 int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns);
 
-/* The same, where the holder cannot go on: wait for the end, and take it away. 0 or a negative errno. */
+/*
+ * The same, where the holder cannot go on: wait for the end, and take it away. 0 or a negative errno. What it made in
+ * other hierarchies stays: nobody is in there any more.
+ */
 int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns);
 
 #endif

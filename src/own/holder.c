@@ -140,32 +140,35 @@ static int send_fds(int line, const void *bytes, size_t len, const int *fds, siz
     return n < 0 ? (int)n : n == (ssize_t)len ? 0 : -EIO;
 }
 
-static size_t gather_fds(const brood__plan *plan, int cgroup_mount, int *fds) {
+static size_t gather_fds(const brood__plan *plan, int *fds) {
     size_t count = 0;
     for (; count < plan->slot_count; count++)
         fds[count] = plan->slots[count].source;
     if (plan->cwd_by_fd)
         fds[count++] = plan->cwd_fd;
-    if (cgroup_mount >= 0)
-        fds[count++] = cgroup_mount;
     return count;
 }
 
-static int send_plan(int line, const brood__plan *plan, int cgroup_mount) {
-    char *none[] = {NULL};
-    int fds[BROOD__LINE_MAX_FDS];
-    size_t size, count = gather_fds(plan, cgroup_mount, fds), at = count < BROOD__LINE_FDS ? count : BROOD__LINE_FDS;
-    brood__packed *packed = brood__plan_pack(plan, plan->envp ? plan->envp : environ ? environ : none, &size);
-    if (!packed)
-        return -ENOMEM;
+static int send_block(int line, const brood__packed *packed, size_t size, const int *fds, size_t count) {
+    size_t at = count < BROOD__LINE_FDS ? count : BROOD__LINE_FDS;
     brood__order order = {.kind = BROOD__ORDER_START, .fds = (uint32_t)count, .size = size};
     int r = send_fds(line, &order, sizeof order, fds, at);
     for (size_t n; r == 0 && at < count; at += n) {
         n = count - at < BROOD__LINE_FDS ? count - at : BROOD__LINE_FDS;
         r = send_fds(line, "", 1, fds + at, n);
     }
-    if (r == 0)
-        r = send_all(line, packed, size);
+    return r < 0 ? r : send_all(line, packed, size);
+}
+
+static int send_plan(int line, brood__plan *plan) {
+    char *none[] = {NULL};
+    int fds[BROOD__LINE_MAX_FDS];
+    size_t size, others = gather_fds(plan, fds);
+    size_t count = others + brood__cgroup_roots(&plan->tree, fds + others, &plan->hierarchies, &plan->made_in_root);
+    brood__packed *packed = brood__plan_pack(plan, plan->envp ? plan->envp : environ ? environ : none, &size);
+    int r = packed ? send_block(line, packed, size, fds, count) : -ENOMEM;
+    while (count > others)
+        brood__close(fds[--count]);
     brood__free(packed);
     return r;
 }
@@ -210,6 +213,7 @@ static int hear_start(const brood__plan *plan, brood__holder *h, brood__process 
         ret_process->pidfd = fds.fds[0];
         h->cgroups = fds.count > 1 ? fds.fds[1] : -1;
         h->cgroup_made_ns = word.cgroup_made_ns;
+        h->memory_each = word.memory_each;
         return 0;
     }
     return brood__fail(why, r < 0 ? r : -EPROTO, BROOD_STEP_HOLDER, NULL,
@@ -224,8 +228,7 @@ int brood__holder_start(brood__plan *plan, brood__holder *ret_holder, brood__pro
     if (r == 0)
         r = open_holder(&h, why);
     if (r == 0) {
-        int cgroup_mount = brood__cgroup_mount(), sent = send_plan(h.line, plan, cgroup_mount);
-        brood__close(cgroup_mount);
+        int sent = send_plan(h.line, plan);
         if (sent < 0)
             shutdown(h.line, SHUT_WR); /* it may wait for the rest; or it has left, and said why */
         r = sent < 0 && sent != -EPIPE && sent != -ECONNRESET ? brood__fail(why, sent, BROOD_STEP_HOLDER, NULL, NULL)
@@ -250,6 +253,9 @@ static void take_exit(brood__holder *h, const brood__process *process, const bro
     brood__process known = *process;
     known.rss_floor_kb = word->rss_floor_kb;
     brood__exit_from(&known, word->value, &word->usage, ret_exit);
+    ret_exit->hit = h->hit;
+    if (ret_exit->signal == SIGKILL && h->hit.limit == BROOD_LIMIT_MEMORY && h->hit.pid == process->pid)
+        ret_exit->reason = BROOD_REASON_OUT_OF_MEMORY;
     ret_exit->stop_error = h->denied;
 }
 
@@ -292,7 +298,12 @@ bool brood__holder_hear(brood__holder *h, const brood__process *process, brood_e
             h->exited = ended = true;
         } else if (word.kind == BROOD__WORD_EMPTY) {
             h->usage = brood__usage_from(&word.usage, UINT64_MAX);
+            h->usage.tree_peak_kb = word.peak_kb;
             h->empty = true;
+        } else if (word.kind == BROOD__WORD_LIMIT) {
+            h->hit = word.hit;
+            h->hit_untold = true;
+            h->out_of_cpu_time = h->out_of_cpu_time || word.hit.limit == BROOD_LIMIT_CPU_TIME;
         }
     }
     if (h->lost && !h->exited) {

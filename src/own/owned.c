@@ -159,6 +159,17 @@ bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t 
     return o->reach != BROOD_OWN_GROUP || !brood__deadlines_stopping(deadlines) || settle_group(o, deadlines, now_us);
 }
 
+bool brood__owned_hit(brood__owned *o, brood_limit_hit *ret_hit) {
+    bool untold = o->holder.hit_untold;
+    *ret_hit = o->holder.hit;
+    o->holder.hit_untold = false;
+    return untold;
+}
+
+bool brood__owned_is_late(const brood__owned *o) {
+    return o->holder.out_of_cpu_time;
+}
+
 bool brood__owned_lives_on(const brood__owned *o) {
     return o->reach == BROOD_OWN_TREE && o->holder.exited && !brood__holder_is_done(&o->holder);
 }

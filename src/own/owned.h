@@ -52,6 +52,12 @@ void brood__owned_ask_to_stop(brood__owned *o, int signal);
  */
 bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us, bool all);
 
+/* A limit was reached that was not told yet: true once. */
+bool brood__owned_hit(brood__owned *o, brood_limit_hit *ret_hit);
+
+/* TREE: its CPU time is used up, and it is to be stopped. */
+bool brood__owned_is_late(const brood__owned *o);
+
 /* The process has ended, and something of its tree is left. */
 bool brood__owned_lives_on(const brood__owned *o);
 

@@ -181,6 +181,23 @@ BROOD__RAW static void close_the_rest(brood__launch *l) {
 
 /* --- who and where it is --- */
 
+/* Where it could not be born. Before the slots: these descriptors may be in the way of some. */
+BROOD__RAW static void join_cgroups(brood__launch *l) {
+    const int *joins = l->plan->joins;
+    for (int i = 0; i < BROOD__HIERARCHIES && joins[i] > 0; i++) {
+        long r = RAW(SYS_write, joins[i], "0", 1);
+        if (r < 0)
+            give_up(l, BROOD_STEP_CGROUP, (int)-r, BROOD_LIMIT_NONE);
+    }
+}
+
+BROOD__RAW static void limit_memory(brood__launch *l) {
+    struct rlimit64 limit = {l->plan->memory_each, l->plan->memory_each};
+    long r = RAW(SYS_prlimit64, 0, RLIMIT_AS, &limit, NULL);
+    if (r < 0)
+        give_up(l, BROOD_STEP_CGROUP, (int)-r, BROOD_LIMIT_MEMORY);
+}
+
 BROOD__RAW static void limit_resources(brood__launch *l) {
     for (size_t i = 0; i < l->plan->limit_count; i++) {
         const brood__plan_limit *limit = &l->plan->limits[i];
@@ -338,12 +355,15 @@ BROOD__RAW int brood__child_main(void *launch) {
         STEP("setsid", BROOD_STEP_SESSION, RAW(SYS_setsid));
     else if (plan->new_group)
         STEP("setpgid", BROOD_STEP_GROUP, RAW(SYS_setpgid, 0, 0));
+    join_cgroups(l);
     fill_slots(l);
     close_the_rest(l);
     if (plan->set_umask)
         syscall(SYS_umask, plan->umask);
     if (plan->nice)
         STEP("setpriority", BROOD_STEP_NICE, add_niceness(plan->nice));
+    if (plan->memory_each)
+        limit_memory(l);
     limit_resources(l);
     change_identity(l);
     if (plan->cwd_by_fd)

@@ -8,7 +8,7 @@
 
 #include "base/memory.h"
 
-#include <brood/base.h>
+#include <brood/process.h>
 
 #include <sys/resource.h>
 
@@ -44,6 +44,15 @@ typedef struct brood__plan_limit {
     struct rlimit64 limit;
 } brood__plan_limit;
 
+/* The hierarchies of cgroups that a tree may be in: cgroup2, and for limits those of v1. */
+typedef enum brood__hierarchy {
+    BROOD__UNIFIED,
+    BROOD__MEMORY,
+    BROOD__PIDS,
+    BROOD__CPU,
+    BROOD__HIERARCHIES,
+} brood__hierarchy;
+
 typedef struct brood__plan {
     brood__arena memory; /* of everything below */
     const char *file;    /* a path, or a name to search in `search` */
@@ -62,8 +71,13 @@ typedef struct brood__plan {
     bool dies_with_parent; /* SIGKILL when the process that starts it has gone */
     bool ignores_ends;     /* it starts with SIGCHLD ignored */
     bool needs_cgroup;     /* a holder's: it is not to be started without */
-    bool signals_blocked;  /* it starts with every signal blocked */
-    bool file_by_fd;       /* the program is `file_fd`; `file` is its name for people */
+    bool made_in_root; /* a holder's: the cgroup is made in BROOD__UNIFIED itself, and not in the holder's own below */
+    unsigned hierarchies;          /* a holder's: a bit for each whose directory comes with the plan */
+    brood_limits tree;             /* a holder's: of the tree */
+    uint64_t memory_each;          /* bytes of address space; 0: as it is */
+    int joins[BROOD__HIERARCHIES]; /* files to write "0" to, which makes it a member of a cgroup; 0 ends them */
+    bool signals_blocked;          /* it starts with every signal blocked */
+    bool file_by_fd;               /* the program is `file_fd`; `file` is its name for people */
     int file_fd;
     bool groups_best_effort; /* dropping the groups is implied, not asked for: an ordinary user may be unable to */
     uid_t uid;
@@ -78,7 +92,7 @@ typedef struct brood__plan {
 typedef struct brood__report {
     int step;  /* brood_step; 0: all went well */
     int error; /* a positive errno */
-    int index; /* which slot or limit */
+    int index; /* which slot, resource or brood_limit */
 } brood__report;
 
 static inline bool brood__plan_slot_is_pipe(const brood__plan_slot *slot) {

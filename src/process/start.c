@@ -326,6 +326,13 @@ static const char *limit_name(int resource) {
     return resource >= 0 && resource < (int)(sizeof names / sizeof *names) ? names[resource] : NULL;
 }
 
+static const char *cgroup_hint(int error) {
+    return error == EOPNOTSUPP
+               ? "no cgroup can be had here that limits this; root has one, and so has systemd-run --user "
+                 "--scope -p Delegate=yes"
+               : NULL;
+}
+
 int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood_failure *why) {
     char number[32];
     snprintf(number, sizeof number, report->step == BROOD_STEP_STDIO ? "slot %d" : "resource %d", report->index);
@@ -336,6 +343,10 @@ int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood
         break;
     case BROOD_STEP_LIMIT:
         subject = limit_name(report->index) ? limit_name(report->index) : number;
+        break;
+    case BROOD_STEP_CGROUP:
+        subject = report->index ? brood_limit_text((brood_limit)report->index) : NULL;
+        hint = cgroup_hint(report->error);
         break;
     case BROOD_STEP_CWD:
         subject = plan->cwd;

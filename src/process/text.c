@@ -20,6 +20,8 @@ static const char *const reason_text[] = {
     [BROOD_REASON_OUTPUT_LIMIT] = "output limit",
     [BROOD_REASON_OUT_OF_MEMORY] = "out of memory",
     [BROOD_REASON_NOT_STARTED] = "not started",
+    [BROOD_REASON_HOST_MEMORY] = "host memory",
+    [BROOD_REASON_CPU_TIME] = "cpu time",
 };
 
 const char *brood_reason_text(brood_reason reason) {
@@ -27,8 +29,22 @@ const char *brood_reason_text(brood_reason reason) {
     return i < sizeof reason_text / sizeof *reason_text ? reason_text[i] : "unknown";
 }
 
+const char *brood_limit_text(brood_limit limit) {
+    static const char *const texts[] = {
+        [BROOD_LIMIT_NONE] = "none", [BROOD_LIMIT_MEMORY] = "memory",     [BROOD_LIMIT_PIDS] = "pids",
+        [BROOD_LIMIT_CPU] = "cpu",   [BROOD_LIMIT_CPU_TIME] = "cpu time",
+    };
+    size_t i = (size_t)limit;
+    return i < sizeof texts / sizeof *texts ? texts[i] : "none";
+}
+
+/* The reasons for which brood stops a child because its time is over. */
+static bool was_late(brood_reason reason) {
+    return reason == BROOD_REASON_TIMED_OUT || reason == BROOD_REASON_IDLE || reason == BROOD_REASON_CPU_TIME;
+}
+
 int brood_exit_status(const brood_exit *e) {
-    if (e->reason == BROOD_REASON_TIMED_OUT || e->reason == BROOD_REASON_IDLE)
+    if (was_late(e->reason))
         return 124;
     if (e->signal)
         return 128 + e->signal;

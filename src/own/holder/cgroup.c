@@ -1,6 +1,7 @@
 /*
  * One directory for the tree, made below that of the holder (and so of the host), since that is where a process may
- * have been given the right to. Nothing is enabled in it: it counts and kills, limits are others' business.
+ * have been given the right to; for limits that it does not keep, one in each old hierarchy that does. What is hard: what
+ * is written to a cgroup's file is a request, which hosts refuse in many ways, and only the kernel knows which.
  */
 #include "own/holder/cgroup.h"
 
@@ -13,28 +14,73 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 
 #define MOST_DEPTH 32 /* of those that the tree made in its own */
+#define CPU_PERIOD_US 100000
+#define MOST_FDS 256 /* of its own; what it is given for the program it closes */
+
+typedef struct place {
+    int parent, dir; /* -1: it is not in this hierarchy */
+} place;
 
 static struct cgroup {
-    int parent, dir, kill;
-    int64_t made_ns;
+    place places[BROOD__HIERARCHIES];
+    int64_t made_ns; /* 0: nothing is made yet */
     char name[BROOD__CGROUP_NAME_SIZE];
-} cgroup = {-1, -1, -1, 0, ""};
+    int kill, memory_events, pids_events; /* files of it; -1: none */
+    int memory_signal;                    /* v1: an eventfd that tells of news in memory_events */
+} cgroup = {
+    .places = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}},
+    .kill = -1,
+    .memory_events = -1,
+    .pids_events = -1,
+    .memory_signal = -1,
+};
 
 int cgroup_parent(int64_t *ret_made_ns) {
     *ret_made_ns = cgroup.made_ns;
-    return cgroup.parent;
+    return cgroup.places[BROOD__UNIFIED].parent;
 }
+
+/* --- where we are --- */
 
 static int open_dir(int dir, const char *path) {
     return holder_open(dir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
-/* Where the holder is: the path in the line "0::/path". */
-static int open_own(int mount_fd) {
+/* Whether a list "cpu,cpuacct" that ends at a colon has the word; a cgroup2's list is empty, and so is its word. */
+static bool lists(const char *list, const char *word) {
+    if (!*word)
+        return *list == ':';
+    for (;; list++) {
+        size_t same = 0;
+        while (word[same] && list[same] == word[same])
+            same++;
+        if (!word[same] && (list[same] == ',' || list[same] == ':'))
+            return true;
+        while (*list && *list != ',' && *list != ':')
+            list++;
+        if (*list != ',')
+            return false;
+    }
+}
+
+/* In "NUMBER:controllers:/path", the path; NULL: it is of another hierarchy. */
+static char *path_in(char *line, const char *controller) {
+    while (*line >= '0' && *line <= '9')
+        line++;
+    if (*line++ != ':' || !lists(line, controller))
+        return NULL;
+    while (*line && *line != ':')
+        line++;
+    return line[0] == ':' && line[1] == '/' ? line + 1 : NULL;
+}
+
+/* The holder's own directory in a hierarchy. */
+static int open_own(int root, const char *controller) {
     char text[4096 + 64];
     int fd = holder_open(AT_FDCWD, "/proc/self/cgroup", O_RDONLY);
     long len = fd < 0 ? fd : holder_read(fd, text, sizeof text - 1);
@@ -48,38 +94,214 @@ static int open_own(int mount_fd) {
             end++;
         bool last = !*end;
         *end = '\0';
-        if (line[0] == '0' && line[1] == ':' && line[2] == ':' && line[3] == '/')
-            return open_dir(mount_fd, line[4] ? line + 4 : ".");
+        const char *path = path_in(line, controller);
+        if (path)
+            return open_dir(root, path[1] ? path + 1 : ".");
         line = last ? end : end + 1;
     }
     return -ENOENT;
 }
 
-static void forget(void) {
-    holder_close(cgroup.kill);
-    holder_close(cgroup.dir);
-    holder_close(cgroup.parent);
-    cgroup.kill = cgroup.dir = cgroup.parent = -1;
+/* --- making them --- */
+
+static void leave_place(place *p) {
+    holder_close(p->dir);
+    holder_close(p->parent);
+    *p = (place){-1, -1};
 }
 
-int cgroup_make(int mount_fd) {
-    cgroup.parent = open_own(mount_fd);
-    if (cgroup.parent < 0)
-        return cgroup.parent;
-    cgroup.made_ns = holder_now_ns();
-    brood__cgroup_name(cgroup.name, (int)holder_call(SYS_getpid), (uint64_t)cgroup.made_ns);
-    int r = (int)holder_call(SYS_mkdirat, (long)cgroup.parent, cgroup.name, 0755L);
+static void forget(void) {
+    int *files[] = {&cgroup.kill, &cgroup.memory_events, &cgroup.pids_events, &cgroup.memory_signal};
+    for (int i = 0; i < (int)(sizeof files / sizeof *files); i++) {
+        holder_close(*files[i]);
+        *files[i] = -1;
+    }
+    for (int i = 0; i < BROOD__HIERARCHIES; i++)
+        leave_place(&cgroup.places[i]);
+}
+
+/* Takes `parent`. */
+static int make_in(brood__hierarchy hierarchy, int parent) {
+    place *p = &cgroup.places[hierarchy];
+    if (parent < 0)
+        return parent;
+    if (!cgroup.made_ns) {
+        cgroup.made_ns = holder_now_ns();
+        brood__cgroup_name(cgroup.name, (int)holder_call(SYS_getpid), (uint64_t)cgroup.made_ns);
+    }
+    *p = (place){parent, -1};
+    int r = (int)holder_call(SYS_mkdirat, (long)parent, cgroup.name, 0755L);
     if (r == 0)
-        r = cgroup.dir = open_dir(cgroup.parent, cgroup.name);
-    if (r >= 0)
-        r = cgroup.kill = holder_open(cgroup.dir, "cgroup.kill", O_WRONLY);
-    if (r < 0) {
-        holder_call(SYS_unlinkat, (long)cgroup.parent, cgroup.name, (long)AT_REMOVEDIR);
-        forget();
+        r = p->dir = open_dir(parent, cgroup.name);
+    if (r < 0)
+        leave_place(p);
+    return r;
+}
+
+int cgroup_make(int root, bool in_root) {
+    place *p = &cgroup.places[BROOD__UNIFIED];
+    int dir = make_in(BROOD__UNIFIED, in_root ? open_dir(root, ".") : open_own(root, ""));
+    if (dir < 0)
+        return dir;
+    cgroup.kill = holder_open(dir, "cgroup.kill", O_WRONLY);
+    if (cgroup.kill < 0) {
+        int r = cgroup.kill;
+        holder_call(SYS_unlinkat, (long)p->parent, cgroup.name, (long)AT_REMOVEDIR);
+        leave_place(p);
         return r;
     }
-    return cgroup.dir;
+    cgroup.memory_events = holder_open(dir, "memory.events", O_RDONLY); /* also of a limit around ours */
+    return dir;
 }
+
+static void add_join(brood__plan *plan, brood__hierarchy hierarchy) {
+    int *join = plan->joins;
+    int fd = holder_open(cgroup.places[hierarchy].dir, "cgroup.procs", O_WRONLY);
+    while (*join)
+        join++;
+    *join = fd > 0 ? fd : 0;
+}
+
+void cgroup_join(brood__plan *plan) {
+    add_join(plan, BROOD__UNIFIED);
+}
+
+void cgroup_joined(brood__plan *plan) {
+    for (int i = 0; i < BROOD__HIERARCHIES && plan->joins[i]; i++) {
+        holder_close(plan->joins[i]);
+        plan->joins[i] = 0;
+    }
+}
+
+/* --- limits --- */
+
+static int write_number(int dir, const char *file, uint64_t number, const char *behind) {
+    char text[48];
+    brood__append_text(text, brood__append_number(text, 0, number), behind);
+    return dir < 0 ? -ENOENT : holder_write_text(dir, file, text);
+}
+
+/* The tree's directory in an old hierarchy, or none. */
+static int old_place(const int *roots, brood__hierarchy hierarchy, const char *controller) {
+    return roots[hierarchy] < 0 ? -ENOENT : make_in(hierarchy, open_own(roots[hierarchy], controller));
+}
+
+/* v1 tells of want of memory by an eventfd, for which one has to ask. */
+static void ask_for_memory_signal(int dir) {
+    char text[48];
+    cgroup.memory_events = holder_open(dir, "memory.oom_control", O_RDONLY);
+    cgroup.memory_signal = (int)holder_call(SYS_eventfd2, 0L, (long)(EFD_CLOEXEC | EFD_NONBLOCK));
+    int len = brood__append_number(text, 0, (uint64_t)cgroup.memory_signal);
+    len = brood__append_text(text, len, " ");
+    brood__append_number(text, len, (uint64_t)cgroup.memory_events);
+    if (cgroup.memory_signal >= 0 && cgroup.memory_events >= 0)
+        holder_write_text(dir, "cgroup.event_control", text);
+}
+
+static int limit_memory(brood__plan *plan, const int *roots) {
+    uint64_t bytes = plan->tree.memory;
+    int unified = cgroup.places[BROOD__UNIFIED].dir, r = write_number(unified, "memory.max", bytes, "");
+    if (r == 0) {
+        write_number(unified, "memory.swap.max", 0, ""); /* not every kernel counts swap */
+        return 0;
+    }
+    if (r != -ENOENT)
+        return r;
+    int dir = old_place(roots, BROOD__MEMORY, "memory");
+    if (dir < 0) {
+        plan->memory_each = bytes;
+        return plan->needs_cgroup ? -EOPNOTSUPP : 0;
+    }
+    r = write_number(dir, "memory.limit_in_bytes", bytes, "");
+    write_number(dir, "memory.memsw.limit_in_bytes", bytes, "");
+    holder_close(cgroup.memory_events);
+    ask_for_memory_signal(dir);
+    add_join(plan, BROOD__MEMORY);
+    return r;
+}
+
+static int limit_pids(brood__plan *plan, const int *roots) {
+    int dir = cgroup.places[BROOD__UNIFIED].dir, r = write_number(dir, "pids.max", plan->tree.pids, "");
+    if (r == -ENOENT) {
+        dir = old_place(roots, BROOD__PIDS, "pids");
+        if (dir < 0)
+            return -EOPNOTSUPP;
+        r = write_number(dir, "pids.max", plan->tree.pids, "");
+        add_join(plan, BROOD__PIDS);
+    }
+    cgroup.pids_events = holder_open(dir, "pids.events", O_RDONLY);
+    return r;
+}
+
+static int limit_cpu(brood__plan *plan, const int *roots) {
+    uint64_t quota_us = plan->tree.cpu_percent * (CPU_PERIOD_US / 100);
+    int r = write_number(cgroup.places[BROOD__UNIFIED].dir, "cpu.max", quota_us, " 100000");
+    if (r != -ENOENT)
+        return r;
+    int dir = old_place(roots, BROOD__CPU, "cpu");
+    if (dir < 0)
+        return -EOPNOTSUPP;
+    write_number(dir, "cpu.cfs_period_us", CPU_PERIOD_US, "");
+    r = write_number(dir, "cpu.cfs_quota_us", quota_us, "");
+    add_join(plan, BROOD__CPU);
+    return r;
+}
+
+int cgroup_limit(brood__plan *plan, const int *roots, brood_limit *ret_limit) {
+    int r = 0;
+    if (plan->tree.memory && (r = limit_memory(plan, roots)) < 0)
+        *ret_limit = BROOD_LIMIT_MEMORY;
+    else if (plan->tree.pids && (r = limit_pids(plan, roots)) < 0)
+        *ret_limit = BROOD_LIMIT_PIDS;
+    else if (plan->tree.cpu_percent && (r = limit_cpu(plan, roots)) < 0)
+        *ret_limit = BROOD_LIMIT_CPU;
+    return r;
+}
+
+/* --- what is counted --- */
+
+cgroup_counts cgroup_count(void) {
+    cgroup_counts counts = {0};
+    holder_read_value(cgroup.memory_events, "oom_kill", &counts.killed);
+    holder_read_value(cgroup.pids_events, "max", &counts.refused);
+    return counts;
+}
+
+void cgroup_events(struct pollfd *ret_killed, struct pollfd *ret_refused) {
+    *ret_killed = cgroup.memory_signal >= 0 ? (struct pollfd){.fd = cgroup.memory_signal, .events = POLLIN}
+                                            : (struct pollfd){.fd = cgroup.memory_events, .events = POLLPRI};
+    *ret_refused = (struct pollfd){.fd = cgroup.pids_events, .events = POLLPRI};
+}
+
+bool cgroup_must_be_asked(void) {
+    return cgroup.places[BROOD__PIDS].dir >= 0;
+}
+
+bool cgroup_signal_seen(void) {
+    uint64_t signals;
+    return cgroup.memory_signal >= 0 && holder_read(cgroup.memory_signal, &signals, sizeof signals) > 0;
+}
+
+static bool read_file(int dir, const char *file, const char *word, uint64_t *ret_value) {
+    int fd = dir < 0 ? -1 : holder_open(dir, file, O_RDONLY);
+    bool ok = holder_read_value(fd, word, ret_value);
+    holder_close(fd);
+    return ok;
+}
+
+bool cgroup_cpu_us(uint64_t *ret_us) {
+    return read_file(cgroup.places[BROOD__UNIFIED].dir, "cpu.stat", "usage_usec", ret_us);
+}
+
+bool cgroup_peak_kb(uint64_t *ret_kb) {
+    uint64_t bytes;
+    bool ok = read_file(cgroup.places[BROOD__UNIFIED].dir, "memory.peak", "", &bytes) ||
+              read_file(cgroup.places[BROOD__MEMORY].dir, "memory.max_usage_in_bytes", "", &bytes);
+    *ret_kb = ok ? bytes / 1024 : 0;
+    return ok;
+}
+
+/* --- the end --- */
 
 bool cgroup_kill(void) {
     return cgroup.kill >= 0 && holder_call(SYS_write, (long)cgroup.kill, "1", 1L) == 1;
@@ -103,23 +325,40 @@ static void remove_below(int dir, int depth) {
         }
 }
 
-static bool take_away(void) {
-    if (holder_call(SYS_unlinkat, (long)cgroup.parent, cgroup.name, (long)AT_REMOVEDIR) == 0)
+static bool take_one_away(const place *p) {
+    if (p->dir < 0 || holder_call(SYS_unlinkat, (long)p->parent, cgroup.name, (long)AT_REMOVEDIR) == 0)
         return true;
-    remove_below(cgroup.dir, MOST_DEPTH);
-    long r = holder_call(SYS_unlinkat, (long)cgroup.parent, cgroup.name, (long)AT_REMOVEDIR);
+    remove_below(p->dir, MOST_DEPTH);
+    long r = holder_call(SYS_unlinkat, (long)p->parent, cgroup.name, (long)AT_REMOVEDIR);
     return r == 0 || r == -ENOENT;
 }
 
-/* A process of its own, which nobody waits for: those in it live on, or are still dying. */
+static bool take_away(void) {
+    bool all = true;
+    for (int i = 0; i < BROOD__HIERARCHIES; i++)
+        all = take_one_away(&cgroup.places[i]) && all;
+    return all;
+}
+
+static bool is_of_a_place(int fd) {
+    for (int i = 0; i < BROOD__HIERARCHIES; i++)
+        if (fd == cgroup.places[i].dir || fd == cgroup.places[i].parent)
+            return true;
+    return false;
+}
+
+/* A process of its own, which nobody waits for: those in them live on, or are still dying. */
 static void leave_somebody_to_remove(void) {
     if (holder_call(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L) != 0)
         return;
-    for (int fd = 0; fd < cgroup.parent; fd++) /* the line, above all */
-        holder_close(fd);
-    struct pollfd events = {.fd = holder_open(cgroup.dir, "cgroup.events", O_RDONLY), .events = POLLPRI};
+    for (int fd = 0; fd < MOST_FDS; fd++) /* the line, above all */
+        if (!is_of_a_place(fd))
+            holder_close(fd);
+    int unified = cgroup.places[BROOD__UNIFIED].dir;
+    struct pollfd events = {.fd = unified < 0 ? -1 : holder_open(unified, "cgroup.events", O_RDONLY),
+                            .events = POLLPRI};
     for (char text[256]; !take_away();) {
-        struct timespec pause = {.tv_sec = 1}; /* should the kernel not tell */
+        struct timespec pause = {.tv_sec = 1}; /* should the kernel not tell, or of another hierarchy */
         holder_call(SYS_ppoll, &events, 1L, &pause, 0L, 0L);
         holder_call(SYS_pread64, (long)events.fd, text, sizeof text, 0L); /* or it is told again at once */
     }
@@ -128,7 +367,8 @@ static void leave_somebody_to_remove(void) {
 }
 
 void cgroup_remove(void) {
-    if (cgroup.dir >= 0 && !take_away())
+    if (!take_away())
         leave_somebody_to_remove();
     forget();
+    cgroup.made_ns = 0;
 }

@@ -7,6 +7,8 @@
 
 #include "base/digits.h"
 
+#include <brood/process.h>
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -29,7 +31,8 @@ static inline void brood__cgroup_name(char name[BROOD__CGROUP_NAME_SIZE], int ho
 typedef enum brood__order_kind {
     /*
      * Start a program. `fds` descriptors come with it and, as many as find room in each, with single bytes that follow:
-     * one for each slot, the directory's if the plan has one, and that of the mounted cgroup2 if there is one. Then come `size` bytes, a brood__packed.
+     * one for each slot, the directory's if the plan has one, and one for each of its hierarchies. Then come `size`
+     * bytes, a brood__packed.
      */
     BROOD__ORDER_START = 1,
     BROOD__ORDER_SIGNAL,  /* `value` to every process of the tree */
@@ -53,6 +56,7 @@ typedef enum brood__word_kind {
     BROOD__WORD_STARTED = 1,
     BROOD__WORD_EXITED, /* `value`: the program's wait status; its usage, with the children that it waited for */
     BROOD__WORD_DENIED, /* `denied`: it cannot end all of the tree */
+    BROOD__WORD_LIMIT,  /* `hit`: it has been reached */
     BROOD__WORD_EMPTY,  /* nothing of the tree is left; the usage of all of it. The holder ends. */
 } brood__word_kind;
 
@@ -63,6 +67,9 @@ typedef struct brood__word {
     int denied;              /* a negative errno: something in the tree could not be signalled */
     uint64_t cgroup_made_ns; /* STARTED: part of the name of its cgroup */
     uint64_t rss_floor_kb;   /* EXITED: the holder's own peak, which the program's began with */
+    bool memory_each;        /* STARTED: memory is limited for each process by itself */
+    brood_limit_hit hit;
+    uint64_t peak_kb; /* EMPTY: of the memory of all of it together; 0: not known */
     struct rusage usage;
 } brood__word;
 

@@ -29,6 +29,12 @@
 #define AGAIN_LONGEST_NS 640000000L
 #define CHASE_PAUSES 2 /* times as long as it took */
 
+/* The kernel tells of want of memory before it has done something about it: so long, and so often, it is looked at. */
+#define LATE_NS 2000000L
+#define LATE_LOOKS 50
+#define ASK_NS 200000000        /* where it does not tell at all */
+#define CPU_SHORTEST_NS 5000000 /* between two looks at the CPU time */
+
 int main(int argc, char **argv);
 
 static struct holder {
@@ -41,9 +47,14 @@ static struct holder {
     bool released;     /* nothing is to be killed */
     bool ignored_ends; /* the host ignores SIGCHLD, and its program may be to do so as well */
     int denied;
-    int64_t again_at_ns; /* ENDING: when it is looked at again */
-    long again_ns;       /* so long after the last look */
-} h = {.host_fd = -1, .hearing = true};
+    int64_t again_at_ns;   /* ENDING: when it is looked at again */
+    long again_ns;         /* so long after the last look */
+    cgroup_counts told;    /* of what the kernel counts */
+    int late_looks;        /* so often it is still to be looked at soon */
+    int64_t look_at_ns;    /* when; INT64_MAX: when the kernel tells */
+    uint64_t cpu_limit_us; /* 0: none, or it was told */
+    int64_t cpu_at_ns;     /* when it is looked at */
+} h = {.host_fd = -1, .hearing = true, .look_at_ns = INT64_MAX};
 
 static _Noreturn void leave(void) {
     cgroup_remove();
@@ -52,6 +63,13 @@ static _Noreturn void leave(void) {
 }
 
 /* --- the line --- */
+
+static void send_words(const struct msghdr *message, int flags) {
+    long r;
+    do /* where nobody hears it any more, it fails */
+        r = holder_call(SYS_sendmsg, (long)BROOD__LINE_FD, message, (long)(MSG_NOSIGNAL | flags));
+    while (r == -EINTR);
+}
 
 /* Words go together, so that who hears the first knows the others. */
 static void say(brood__word *words, int count, int fd, int other_fd) {
@@ -73,10 +91,15 @@ static void say(brood__word *words, int count, int fd, int other_fd) {
     }
     for (int i = 0; i < count; i++)
         words[i].denied = h.denied;
-    long r;
-    do /* where nobody hears it any more, it fails */
-        r = holder_call(SYS_sendmsg, (long)BROOD__LINE_FD, &message, (long)MSG_NOSIGNAL);
-    while (r == -EINTR);
+    send_words(&message, 0);
+}
+
+/* What may come often is not waited for: a host that does not listen must not hold up the holder. */
+static void mention(brood_limit limit, int pid, const char *name) {
+    brood__word word = {.kind = BROOD__WORD_LIMIT, .denied = h.denied, .hit = {.limit = limit, .pid = pid}};
+    struct iovec part = {.iov_base = &word, .iov_len = sizeof word};
+    brood__append_text(word.hit.name, 0, name);
+    send_words(&(struct msghdr){.msg_iov = &part, .msg_iovlen = 1}, MSG_DONTWAIT);
 }
 
 /* Until there is something to read, which may never be: a fork of the host that has gone may have the line open. */
@@ -123,49 +146,113 @@ static bool take_fds(void *bytes, size_t size, int *fds, uint32_t wanted, uint32
     return true;
 }
 
+/* --- limits --- */
+
+/* Whether the kernel has done what a limit asks of it; it is told, and of forks only once: they may be many. */
+static void look_at_counts(void) {
+    cgroup_counts now = cgroup_count();
+    if (now.killed > h.told.killed) {
+        int pid = 0;
+        char name[16] = "";
+        tree_find_killed(&pid, name);
+        mention(BROOD_LIMIT_MEMORY, pid, name);
+        h.late_looks = 0;
+    }
+    if (now.refused > 0 && h.told.refused == 0)
+        mention(BROOD_LIMIT_PIDS, 0, "");
+    h.told = now;
+    bool ask = cgroup_must_be_asked() && h.told.refused == 0;
+    if (h.late_looks > 0)
+        h.late_looks--;
+    h.look_at_ns = h.late_looks > 0 ? holder_now_ns() + LATE_NS : ask ? holder_now_ns() + ASK_NS : INT64_MAX;
+}
+
+static int count_cpus(void) {
+    unsigned long mask[128] = {0};
+    int count = 0;
+    long size = holder_call(SYS_sched_getaffinity, 0L, sizeof mask, mask);
+    for (long i = 0; i < size / (long)sizeof *mask; i++)
+        for (unsigned long bits = mask[i]; bits; bits &= bits - 1)
+            count++;
+    return count > 0 ? count : 1;
+}
+
+/* What is left lasts for so long at least, if all CPUs are at it. */
+static void look_at_cpu_time(void) {
+    uint64_t used_us;
+    if (!cgroup_cpu_us(&used_us))
+        used_us = tree_cpu_us();
+    if (used_us >= h.cpu_limit_us) {
+        h.cpu_limit_us = 0;
+        mention(BROOD_LIMIT_CPU_TIME, 0, "");
+        return;
+    }
+    uint64_t left_us = (h.cpu_limit_us - used_us) / (uint64_t)count_cpus();
+    int64_t pause_ns = left_us < 3600000000 ? (int64_t)left_us * 1000 : 3600000000000;
+    h.cpu_at_ns = holder_now_ns() + (pause_ns > CPU_SHORTEST_NS ? pause_ns : CPU_SHORTEST_NS);
+}
+
 /* --- the start --- */
 
 static uint64_t own_peak_kb(void) {
-    static const char name[] = "VmHWM:";
-    char text[2048];
+    uint64_t kb;
     int fd = holder_open(AT_FDCWD, "/proc/self/status", O_RDONLY);
-    long len = fd < 0 ? -1 : holder_read(fd, text, sizeof text);
-    uint64_t kb = 0;
+    bool known = holder_read_value(fd, "VmHWM", &kb);
     holder_close(fd);
-    for (long at = 0; at + (long)sizeof name < len; at++) {
-        size_t same = 0;
-        while (name[same] && text[at + (long)same] == name[same])
-            same++;
-        if (name[same])
-            continue;
-        for (at += (long)same; at < len && text[at] != 'k'; at++)
-            if (text[at] >= '0' && text[at] <= '9')
-                kb = kb * 10 + (uint64_t)(text[at] - '0');
-        return kb;
-    }
-    return UINT64_MAX;
+    return known ? kb : UINT64_MAX;
 }
 
-static void report_failure(int step, int error) {
-    brood__word word = {.kind = BROOD__WORD_STARTED, .step = step, .error = error};
+static void report_failure(int step, int error, int index) {
+    brood__word word = {.kind = BROOD__WORD_STARTED, .step = step, .error = error, .index = index};
     say(&word, 1, -1, -1);
     leave();
 }
 
+/* Born in the cgroup, or where that is not allowed, but the cgroup is ours, joining it before it is the program. */
+static long launch_into(brood__launch *launch, int cgroup, int *ret_pidfd) {
+    long pid = holder_launch(launch, cgroup, ret_pidfd);
+    if (pid >= 0 || pid == -EAGAIN || pid == -ENOMEM) /* as it would be without */
+        return pid;
+    cgroup_join(launch->plan);
+    pid = holder_launch(launch, -1, ret_pidfd);
+    if (pid < 0 || launch->report.step != BROOD_STEP_CGROUP)
+        return pid;
+    int status;
+    holder_call(SYS_wait4, pid, &status, (long)__WALL, 0L);
+    holder_close(*ret_pidfd);
+    launch->report = (brood__report){0};
+    return -EOPNOTSUPP;
+}
+
+static void limit_tree(brood__plan *plan, const int *roots) {
+    brood_limit which = BROOD_LIMIT_NONE;
+    int r = cgroup_limit(plan, roots, &which);
+    if (r < 0)
+        report_failure(BROOD_STEP_CGROUP, -r, (int)which);
+}
+
 /* In a cgroup of the tree's own, if one can be had and started into: containers forbid the one or the other. */
-static long launch_program(brood__launch *launch, int mount_fd, int *ret_pidfd) {
-    int cgroup = mount_fd < 0 ? -1 : cgroup_make(mount_fd);
-    long pid = -1;
+static long launch_program(brood__launch *launch, int *roots, int *ret_pidfd) {
+    brood__plan *plan = launch->plan;
+    int root = roots[BROOD__UNIFIED], cgroup = root < 0 ? -1 : cgroup_make(root, plan->made_in_root);
     if (cgroup >= 0) {
-        pid = holder_launch(launch, cgroup, ret_pidfd);
-        if (pid < 0)
-            cgroup_remove();
-        if (pid == -EAGAIN || pid == -ENOMEM) /* as it would be without */
+        limit_tree(plan, roots);
+        long pid = launch_into(launch, cgroup, ret_pidfd);
+        if (pid >= 0 || pid == -EAGAIN || pid == -ENOMEM)
             return pid;
+        cgroup_joined(plan);
+        cgroup_remove();
     }
-    if (pid < 0 && launch->plan->needs_cgroup)
-        report_failure(BROOD_STEP_HOLDER, EOPNOTSUPP);
-    return pid >= 0 ? pid : holder_launch(launch, -1, ret_pidfd);
+    if (plan->needs_cgroup)
+        report_failure(BROOD_STEP_HOLDER, EOPNOTSUPP, 0);
+    limit_tree(plan, roots);
+    return holder_launch(launch, -1, ret_pidfd);
+}
+
+static void watch_limits(const brood__plan *plan) {
+    look_at_counts();
+    h.cpu_limit_us = plan->tree.cpu_time_ms > UINT64_MAX / 1000 ? UINT64_MAX : plan->tree.cpu_time_ms * 1000;
+    h.cpu_at_ns = holder_now_ns();
 }
 
 static void start_program(brood__packed *packed, const int *fds, uint32_t count) {
@@ -178,6 +265,9 @@ static void start_program(brood__packed *packed, const int *fds, uint32_t count)
     size_t others = plan->slot_count;
     if (plan->cwd_by_fd)
         plan->cwd_fd = fds[others++];
+    int roots[BROOD__HIERARCHIES];
+    for (int i = 0; i < BROOD__HIERARCHIES; i++)
+        roots[i] = plan->hierarchies >> i & 1 && others < count ? fds[others++] : -1;
     brood__plan_order(plan);
     plan->dies_with_parent = true;
     plan->ignores_ends = plan->keep_ignored && h.ignored_ends;
@@ -186,15 +276,17 @@ static void start_program(brood__packed *packed, const int *fds, uint32_t count)
     launch.highest_slot = plan->slots[plan->slot_count - 1].slot;
     launch.report_fd = -1;
     launch.parent = (int)holder_call(SYS_getpid);
-    long pid = launch_program(&launch, others < count ? fds[others] : -1, &pidfd);
+    long pid = launch_program(&launch, roots, &pidfd);
+    cgroup_joined(plan);
     if (pid < 0)
-        report_failure(BROOD_STEP_CLONE, (int)-pid);
+        report_failure(BROOD_STEP_CLONE, (int)-pid, 0);
     brood__word word = {
         .kind = BROOD__WORD_STARTED,
         .value = (int)pid,
         .step = launch.report.step,
         .error = launch.report.error,
         .index = launch.report.index,
+        .memory_each = plan->memory_each > 0,
     };
     h.program = (int)pid;
     h.started = true;
@@ -207,12 +299,13 @@ static void start_program(brood__packed *packed, const int *fds, uint32_t count)
     if (word.step)
         leave();
     holder_close(pidfd);
+    watch_limits(plan);
 }
 
 static void start(const brood__order *order, const int *fds) {
     brood__packed *packed = holder_map(order->size);
     if (!packed)
-        report_failure(BROOD_STEP_HOLDER, ENOMEM);
+        report_failure(BROOD_STEP_HOLDER, ENOMEM, 0);
     if (!read_line(packed, order->size))
         leave();
     start_program(packed, fds, order->fds);
@@ -276,7 +369,7 @@ static void obey(void) {
     while (ok && order.kind == BROOD__ORDER_START && got < order.fds)
         ok = take_fds(&byte, 1, fds, BROOD__LINE_MAX_FDS, &got);
     if (!ok && !h.started)
-        report_failure(BROOD_STEP_HOLDER, EMFILE); /* or nobody is there to hear it */
+        report_failure(BROOD_STEP_HOLDER, EMFILE, 0); /* or nobody is there to hear it */
     if (!ok) {
         h.hearing = false;
         if (!h.released)
@@ -298,12 +391,15 @@ static void obey(void) {
     }
 }
 
+/* --- what is due --- */
+
 /* Whoever has ended. Without children there are no descendants. */
 static void reap(void) {
     brood__word words[2];
     struct rusage usage;
     int status, count = 0;
     long pid;
+    look_at_counts(); /* while who has ended can be seen */
     while ((pid = holder_call(SYS_wait4, -1L, &status, (long)(WNOHANG | __WALL), &usage)) > 0) {
         tree_reaped((int)pid);
         if (pid != h.program)
@@ -314,6 +410,7 @@ static void reap(void) {
     }
     if (pid == -ECHILD) {
         words[count] = (brood__word){.kind = BROOD__WORD_EMPTY};
+        cgroup_peak_kb(&words[count].peak_kb);
         holder_call(SYS_getrusage, (long)RUSAGE_CHILDREN, &words[count++].usage);
     }
     if (count > 0)
@@ -329,7 +426,7 @@ static void find_host(const char *number) {
         host = host * 10 + (*number++ - '0');
     int fd = (int)holder_call(SYS_pidfd_open, holder_call(SYS_getppid), 0L);
     if (holder_call(SYS_getppid) == 0) /* it was made in another PID namespace than its host's */
-        report_failure(BROOD_STEP_HOLDER, ESRCH);
+        report_failure(BROOD_STEP_HOLDER, ESRCH, 0);
     if (holder_call(SYS_getppid) != host)
         leave();
     h.host_fd = fd;
@@ -347,7 +444,7 @@ static void prepare(const char *host) {
     int r = tree_prepare();
     h.ended_fd = (int)holder_call(SYS_signalfd4, -1L, &child, 8L, (long)(O_CLOEXEC | O_NONBLOCK));
     if (r < 0 || h.ended_fd < 0)
-        report_failure(BROOD_STEP_HOLDER, r < 0 ? -r : -h.ended_fd);
+        report_failure(BROOD_STEP_HOLDER, r < 0 ? -r : -h.ended_fd, 0);
 }
 
 static void lose_host(void) {
@@ -359,23 +456,54 @@ static void lose_host(void) {
         end_tree();
 }
 
+static int64_t earlier(int64_t one, int64_t other) {
+    return one < other ? one : other;
+}
+
+/* Wait no longer than until then. */
+static int64_t next_look_ns(void) {
+    int64_t next = INT64_MAX;
+    if (h.ending)
+        next = earlier(next, h.again_at_ns);
+    next = earlier(next, h.look_at_ns);
+    if (h.cpu_limit_us && h.program && !h.ending)
+        next = earlier(next, h.cpu_at_ns);
+    return next;
+}
+
+static void look(int64_t now_ns) {
+    if (h.ending && now_ns >= h.again_at_ns)
+        end_again();
+    if (now_ns >= h.look_at_ns)
+        look_at_counts();
+    if (h.cpu_limit_us && h.program && !h.ending && now_ns >= h.cpu_at_ns)
+        look_at_cpu_time();
+}
+
 int main(int argc, char **argv) {
-    enum { LINE, HOST, ENDED };
+    enum { LINE, HOST, ENDED, MEMORY, PIDS, POLLS };
     prepare(argc > 1 ? argv[1] : NULL);
     for (;;) {
-        struct pollfd polls[] = {
+        struct pollfd polls[POLLS] = {
             [LINE] = {.fd = h.hearing ? BROOD__LINE_FD : -1, .events = POLLIN},
             [HOST] = {.fd = h.released ? -1 : h.host_fd, .events = POLLIN},
             [ENDED] = {.fd = h.ended_fd, .events = POLLIN},
         };
-        int64_t left_ns = h.ending ? h.again_at_ns - holder_now_ns() : 0;
-        struct timespec pause = {.tv_nsec = left_ns > 0 ? (long)left_ns : 0};
+        cgroup_events(&polls[MEMORY], &polls[PIDS]);
+        if (h.told.refused)
+            polls[PIDS].fd = -1;
+        int64_t next_ns = next_look_ns(), left_ns = next_ns - holder_now_ns();
+        struct timespec pause = {.tv_sec = left_ns > 0 ? left_ns / 1000000000 : 0,
+                                 .tv_nsec = left_ns > 0 ? left_ns % 1000000000 : 0};
         struct signalfd_siginfo signals;
-        long n = holder_call(SYS_ppoll, polls, 3L, h.ending ? &pause : NULL, 0L, 0L);
-        if (h.ending && holder_now_ns() >= h.again_at_ns)
-            end_again();
+        long n = holder_call(SYS_ppoll, polls, (long)POLLS, next_ns < INT64_MAX ? &pause : NULL, 0L, 0L);
+        look(holder_now_ns());
         if (n <= 0)
             continue;
+        if (polls[MEMORY].revents && cgroup_signal_seen())
+            h.late_looks = LATE_LOOKS;
+        if (polls[MEMORY].revents || polls[PIDS].revents)
+            look_at_counts();
         if (polls[LINE].revents && h.hearing)
             obey();
         else if (polls[HOST].revents) /* and what it had said is done */

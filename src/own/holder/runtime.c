@@ -227,3 +227,42 @@ long holder_read(int fd, void *buffer, size_t size) {
     while (n == -EINTR);
     return n;
 }
+
+static bool begins_with(const char *text, const char *word) {
+    while (*word && *text == *word)
+        text++, word++;
+    return !*word && (*text == ' ' || *text == ':' || *text == '\t');
+}
+
+bool holder_read_value(int fd, const char *word, uint64_t *ret_value) {
+    char text[2048];
+    long len = fd < 0 ? -1 : holder_call(SYS_pread64, (long)fd, text, sizeof text - 1, 0L);
+    if (len <= 0)
+        return false;
+    text[len] = '\0';
+    const char *at = text;
+    while (*at && *word && !begins_with(at, word)) {
+        while (*at && *at != '\n')
+            at++;
+        at += *at == '\n';
+    }
+    while (*at && *at != '\n' && (*at < '0' || *at > '9'))
+        at++;
+    if (*at < '0' || *at > '9')
+        return false;
+    for (*ret_value = 0; *at >= '0' && *at <= '9'; at++)
+        *ret_value = *ret_value * 10 + (uint64_t)(*at - '0');
+    return true;
+}
+
+int holder_write_text(int dir, const char *path, const char *text) {
+    size_t len = 0;
+    int fd = holder_open(dir, path, O_WRONLY);
+    if (fd < 0)
+        return fd;
+    while (text[len])
+        len++;
+    long n = holder_call(SYS_write, (long)fd, text, len);
+    holder_close(fd);
+    return n < 0 ? (int)n : 0;
+}

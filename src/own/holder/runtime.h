@@ -29,6 +29,12 @@ void holder_unmap(void *block, size_t size);
 int64_t holder_now_ns(void);
 int holder_open(int dir, const char *path, int flags);
 void holder_close(int fd);
+/*
+ * The number behind a word that begins a line of a small file; with "" its first. Read from the file's beginning, so that
+ * the descriptor can be asked again. False: there is none.
+ */
+bool holder_read_value(int fd, const char *word, uint64_t *ret_value);
+int holder_write_text(int dir, const char *path, const char *text); /* 0, or a negative errno */
 /* A descriptor's next bytes: how many, 0 at the end, or a negative errno. Goes on after EINTR. */
 long holder_read(int fd, void *buffer, size_t size);
 

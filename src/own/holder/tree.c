@@ -14,11 +14,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #define MOST_PIDS (4L << 20)   /* PID_MAX_LIMIT */
 #define FIRST_PROCESSES 16384L /* room for them at first */
-#define MOST_ROUNDS 1000       /* of stopping what is new */
+#define STAT_SIZE 512
+#define MOST_ROUNDS 1000 /* of stopping what is new */
 
 typedef struct process {
     int pid, parent;
@@ -103,21 +105,25 @@ static bool parse_stat(const char *text, long len, process *ret) {
     return true;
 }
 
-/* "PID/stat" in /proc. */
-static bool look_at(int pid, process *ret) {
-    char path[24], text[512];
+/* "PID/stat" in /proc: its length, or a negative errno. */
+static long read_stat(int pid, char text[STAT_SIZE]) {
+    char path[24];
     int len = brood__append_number(path, 0, (uint64_t)pid);
     brood__append_text(path, len, "/stat");
     int fd = holder_open(tree.proc, path, O_RDONLY);
     if (fd < 0)
-        return false;
-    long got = holder_read(fd, text, sizeof text - 1);
+        return fd;
+    long got = holder_read(fd, text, STAT_SIZE - 1);
     holder_close(fd);
-    if (got <= 0)
-        return false;
-    text[got] = '\0';
+    text[got > 0 ? got : 0] = '\0';
+    return got;
+}
+
+static bool look_at(int pid, process *ret) {
+    char text[STAT_SIZE];
+    long got = read_stat(pid, text);
     ret->pid = pid;
-    return parse_stat(text, got - 1, ret);
+    return got > 0 && parse_stat(text, got - 1, ret);
 }
 
 /* --- all of them --- */
@@ -214,6 +220,85 @@ int tree_kill(void) {
     error = 0;
     signal_members(self, SIGKILL, NULL, &error);
     return error;
+}
+
+/* --- what became of one, and what they cost --- */
+
+/* The field of a stat, counted from 1 as proc(5) does, 3 or later; "" where there is none. */
+static const char *field_of(const char *text, long len, int number) {
+    const char *at = text + len;
+    while (at > text && *at != ')')
+        at--;
+    at += *at == ')';
+    for (int field = 3; *at; field++) {
+        at += *at == ' ';
+        if (field == number)
+            break;
+        while (*at && *at != ' ')
+            at++;
+    }
+    return at;
+}
+
+static uint64_t number_in(const char *text, long len, int field) {
+    uint64_t number = 0;
+    for (const char *at = field_of(text, len, field); *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uint64_t)(*at - '0');
+    return number;
+}
+
+/* It may be told by its exit code, which is shown to whoever may trace it, or by what is pending. */
+static bool is_killed(const char *text, long len) {
+    enum { STATE = 3, FLAGS = 9, PENDING = 31, EXIT_CODE = 52, EXITING = 4 };
+    char state = *field_of(text, len, STATE);
+    if (number_in(text, len, PENDING) >> (SIGKILL - 1) & 1)
+        return true;
+    bool ending = state == 'Z' || state == 'X' || (number_in(text, len, FLAGS) & EXITING) != 0;
+    return ending && (number_in(text, len, EXIT_CODE) & 0x7f) == SIGKILL;
+}
+
+static void take_name(const char *text, long len, char ret_name[16]) {
+    const char *from = text, *to = text + len;
+    while (*from && *from != '(')
+        from++;
+    while (to > from && *to != ')')
+        to--;
+    int at = 0;
+    for (from++; from < to && at < 15; from++)
+        ret_name[at++] = *from;
+    ret_name[at] = '\0';
+}
+
+bool tree_find_killed(int *ret_pid, char ret_name[16]) {
+    char text[STAT_SIZE];
+    find_tree((int)holder_call(SYS_getpid));
+    for (long i = 0; i < tree.count; i++) {
+        int pid = tree.found[i].pid;
+        long len = has(tree.member, pid) ? read_stat(pid, text) : 0;
+        if (len <= 0 || !is_killed(text, len))
+            continue;
+        *ret_pid = pid;
+        take_name(text, len, ret_name);
+        return true;
+    }
+    return false;
+}
+
+/* Each has its own, and that of those that it has waited for; who is waited for by the holder is the holder's. */
+uint64_t tree_cpu_us(void) {
+    enum { OWN_USER = 14, LAST = 17, TICK_US = 10000 };
+    struct rusage dead = {0};
+    char text[STAT_SIZE];
+    uint64_t ticks = 0;
+    find_tree((int)holder_call(SYS_getpid));
+    for (long i = 0; i < tree.count; i++) {
+        long len = has(tree.member, tree.found[i].pid) ? read_stat(tree.found[i].pid, text) : 0;
+        for (int field = OWN_USER; len > 0 && field <= LAST; field++)
+            ticks += number_in(text, len, field);
+    }
+    holder_call(SYS_getrusage, (long)RUSAGE_CHILDREN, &dead);
+    return ticks * TICK_US + (uint64_t)(dead.ru_utime.tv_sec + dead.ru_stime.tv_sec) * 1000000 +
+           (uint64_t)(dead.ru_utime.tv_usec + dead.ru_stime.tv_usec);
 }
 
 /* --- what runs away --- */

@@ -2,6 +2,9 @@
 #ifndef BROOD_OWN_HOLDER_TREE_H
 #define BROOD_OWN_HOLDER_TREE_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 /* Before all else, so that nothing is wanting when it counts. 0, or a negative errno: -ESRCH: no /proc of ours. */
 int tree_prepare(void);
 
@@ -20,6 +23,12 @@ int tree_kill(void);
  * again, which is nowhere for long, is a child of the holder's each time, until one is killed before it has forked.
  */
 void tree_chase(void);
+
+/* One of it that SIGKILL is ending, or has ended, and that nobody has reaped yet. False: none is seen. */
+bool tree_find_killed(int *ret_pid, char ret_name[16]);
+
+/* CPU time of all of it, the dead included. */
+uint64_t tree_cpu_us(void);
 
 /* The number is free again. */
 void tree_reaped(int pid);
