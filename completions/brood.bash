@@ -2,7 +2,8 @@
 
 _brood_run_options='--cwd -C --env -e --clear-env --user --group --groups --umask --nice --limit --shell
     --stdin --stdout --stderr --stderr-to-stdout --append --close-fds
-    --timeout -t --idle-timeout --kill-after -k --signal -s --preserve-status -p --own --tree --require --detach
+    --timeout -t --idle-timeout --kill-after -k --signal -s --preserve-status -p --own --tree --require
+    --memory --pids --cpu --cpu-time --detach
     --report --report-file --quiet -q --verbose -v --help -h'
 
 # Whether an option of `brood run` takes a value.
@@ -11,6 +12,7 @@ _brood_run_takes_value() {
     --cwd | -C | --env | -e | --user | --group | --groups | --umask | --nice | --limit) return 0 ;;
     --stdin | --stdout | --stderr | --timeout | -t | --idle-timeout | --kill-after | -k) return 0 ;;
     --signal | -s | --own | --require | --report | --report-file) return 0 ;;
+    --memory | --pids | --cpu | --cpu-time) return 0 ;;
     esac
     return 1
 }
@@ -45,7 +47,8 @@ _brood_run_value() {
     --require) COMPREPLY=($(compgen -W $'best-effort\nkernel' -- "$cur")) ;;
     --report) COMPREPLY=($(compgen -W json -- "$cur")) ;;
     --umask) COMPREPLY=($(compgen -W $'022\n027\n077' -- "$cur")) ;;
-    --timeout | -t | --idle-timeout | --kill-after | -k) COMPREPLY=($(compgen -W $'500ms\n10s\n1m\n1h' -- "$cur")) ;;
+    --memory) COMPREPLY=($(compgen -W $'512M\n1G\n4G' -- "$cur")) ;;
+    --timeout | -t | --idle-timeout | --kill-after | -k | --cpu-time) COMPREPLY=($(compgen -W $'500ms\n10s\n1m\n1h' -- "$cur")) ;;
     esac
 }
 

@@ -5,7 +5,8 @@ function __brood_run_words
     set -l words (commandline -opc)
     test (count $words) -ge 2; and test $words[2] = run; or return 1
     set -l valued -C --cwd -e --env --user --group --groups --umask --nice --limit --stdin --stdout --stderr \
-        -t --timeout --idle-timeout -k --kill-after -s --signal --own --require --report --report-file
+        -t --timeout --idle-timeout -k --kill-after -s --signal --own --require --memory --pids --cpu --cpu-time \
+        --report --report-file
     set -l i 3
     while test $i -le (count $words)
         if test $words[$i] = --
@@ -69,6 +70,10 @@ complete $run -s p -l preserve-status -d 'Exit as the command did, also after a 
 complete $run -l tree -d 'Own all that descends from it'
 complete $run -l require -x -a 'best-effort kernel' -d 'Do not start it with less of a guarantee'
 complete $run -l own -x -a 'child\t"the process alone" group\t"a process group made for it" tree\t"all that descends from it" none\t"nothing"' -d 'What a stop reaches'
+complete $run -l memory -x -a '512M 1G 4G' -d 'What its tree may use together'
+complete $run -l pids -x -d 'Processes and threads of its tree'
+complete $run -l cpu -x -d 'CPUs that its tree may use'
+complete $run -l cpu-time -x -a '500ms 10s 1m 1h' -d 'Stop it after so much CPU time'
 complete $run -l detach -d 'Start it, print its pid, leave'
 complete $run -l report -x -a json -d 'Report how it ended'
 complete $run -l report-file -r -F -d 'The report goes to a file'

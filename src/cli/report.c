@@ -26,6 +26,8 @@ static const char *const reason_words[] = {
     [BROOD_REASON_OUTPUT_LIMIT] = "output_limit",
     [BROOD_REASON_OUT_OF_MEMORY] = "out_of_memory",
     [BROOD_REASON_NOT_STARTED] = "not_started",
+    [BROOD_REASON_HOST_MEMORY] = "host_memory",
+    [BROOD_REASON_CPU_TIME] = "cpu_time",
 };
 
 /*
@@ -143,8 +145,16 @@ static void put_command(FILE *out, const char *const *command) {
 static const char *error_name(const report *r) {
     if (r->failure->code < 0)
         return uv_err_name(r->failure->code);
-    bool timed_out = r->ended->reason == BROOD_REASON_TIMED_OUT || r->ended->reason == BROOD_REASON_IDLE;
-    return timed_out ? "ETIMEDOUT" : NULL;
+    switch (r->ended->reason) {
+    case BROOD_REASON_TIMED_OUT:
+    case BROOD_REASON_IDLE:
+    case BROOD_REASON_CPU_TIME:
+        return "ETIMEDOUT";
+    case BROOD_REASON_OUT_OF_MEMORY:
+        return "ENOMEM";
+    default:
+        return NULL;
+    }
 }
 
 static void put_end(FILE *out, const report *r) {
@@ -185,6 +195,20 @@ static void put_tree(FILE *out, const brood_usage *used) {
     put_ms(out, "tree_user_ms", u->user_us, used);
     put_ms(out, "tree_system_ms", u->system_us, used);
     put_number(out, "tree_largest_rss_kb", (int64_t)u->max_rss_kb, used);
+    put_number(out, "tree_peak_kb", (int64_t)u->tree_peak_kb, used && u->tree_peak_kb > 0);
+}
+
+static void put_limit(FILE *out, const report *r) {
+    static const char *const limits[] = {[BROOD_LIMIT_MEMORY] = "memory",
+                                         [BROOD_LIMIT_PIDS] = "pids",
+                                         [BROOD_LIMIT_CPU] = "cpu",
+                                         [BROOD_LIMIT_CPU_TIME] = "cpu_time"};
+    static const char *const whom[] = {[BROOD_LIMITED_EACH] = "each", [BROOD_LIMITED_TREE] = "tree"};
+    const brood_limit_hit *hit = &r->ended->hit;
+    put_text(out, "limit", limits[hit->limit]);
+    put_number(out, "limit_pid", hit->pid, hit->pid > 0);
+    put_text(out, "limit_name", *hit->name ? hit->name : NULL);
+    put_text(out, "memory_limited", whom[r->memory_limited]);
 }
 
 int report_write(int fd, const report *r) {
@@ -197,6 +221,7 @@ int report_write(int fd, const report *r) {
     put_end(out, r);
     put_usage(out, r->ended);
     put_tree(out, r->tree_usage);
+    put_limit(out, r);
     fputs("}\n", out);
     bool whole = !ferror(out);
     int result = fclose(out) == 0 && whole ? cli_write_all(fd, line, len) : -ENOMEM;

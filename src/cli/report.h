@@ -14,6 +14,7 @@ typedef struct report {
     const brood_exit *ended;
     const brood_failure *failure; /* of the start; code 0: none */
     brood_guarantee guarantee;
+    brood_limited memory_limited;  /* whom --memory holds */
     const brood_usage *tree_usage; /* NULL: not a tree, or not known */
     const char *own;               /* what was owned: "group" */
     const char *message;           /* how it ended in words; NULL: as it should */

@@ -85,8 +85,16 @@ static void leave_it(run *r, brood_child *child) {
     uv_stop(&r->loop);
 }
 
+/* Where no cgroup can be had; said only once it runs, since a start that fails has its own words. */
+static void tell_weak_limit(run *r) {
+    if (r->memory_limited == BROOD_LIMITED_EACH && !r->options->quiet)
+        cli_remark("run", "--memory holds for each process by itself: no cgroup can be had here for all of it");
+}
+
 static void command_started(brood_child *child, void *the_run) {
     run *r = the_run;
+    r->memory_limited = brood_child_limited(child, BROOD_LIMIT_MEMORY);
+    tell_weak_limit(r);
     run_close_files(r); /* a FIFO's other end waits for the last writer, and that has to be the command */
     forward_child_started(&r->forward);
     if (r->options->verbose)
@@ -194,6 +202,9 @@ static int open_loop(run *r) {
 static void carry_out(run *r) {
     brood_child *child = NULL;
     brood_options options = run_child_options(r);
+    const brood_limits *limits = &options.limits;
+    if (limits->memory || limits->pids || limits->cpu_percent)
+        (void)brood_cgroup_adopt(NULL); /* if it cannot, there may be other ways: the start knows */
     options.on_spawn = command_started;
     options.on_error = command_failed;
     options.on_exit = command_exited;

@@ -49,6 +49,7 @@ typedef struct run {
     brood_failure failure; /* why it was not started; code 0: it was */
     brood_exit ended;
     brood_guarantee guarantee;
+    brood_limited memory_limited;
     bool tree_ended;
     brood_usage tree_usage; /* once tree_ended */
     bool closed;            /* nothing more comes from it */

@@ -122,6 +122,36 @@ static int read_guarantee(const char *text, void *field, args_problem *problem) 
     return args_refuse(problem, "write best-effort or kernel");
 }
 
+enum { MOST_CPUS = 8192, MOST_PIDS = 4194304 }; /* Linux has no more */
+
+static int read_memory(const char *text, void *field, args_problem *problem) {
+    uint64_t *bytes = field;
+    if (text_read_size(text, bytes) < 0 || *bytes == 0 || *bytes > INT64_MAX)
+        return args_refuse(problem, "not a size; write 512M, 2G or a number of bytes");
+    return 0;
+}
+
+static int read_pids(const char *text, void *field, args_problem *problem) {
+    uint64_t *pids = field;
+    if (text_read_number(text, 10, pids) < 0 || *pids == 0 || *pids > MOST_PIDS)
+        return args_refuse(problem, "not a number of processes; write 64");
+    return 0;
+}
+
+static int read_cpus(const char *text, void *field, args_problem *problem) {
+    uint64_t *percent = field;
+    if (text_read_percent(text, percent) < 0 || *percent == 0 || *percent > MOST_CPUS * 100)
+        return args_refuse(problem, "not a number of CPUs; write 2, 1.5 or 150%%");
+    return 0;
+}
+
+static int read_cpu_time(const char *text, void *field, args_problem *problem) {
+    uint64_t *ms = field;
+    if (text_read_duration(text, ms) < 0 || *ms == 0)
+        return args_refuse(problem, "not a time; write 10, 1.5s, 500ms, 2m, 1h or 1d");
+    return 0;
+}
+
 static int read_report(const char *text, void *field, args_problem *problem) {
     if (strcmp(text, "json") != 0)
         return args_refuse(problem, "write json: the only form there is");
@@ -354,6 +384,29 @@ static const args_option table[] = {
      FIELD(require),
      .also = "guarantee",
      .help = "with --tree: do not start it unless that is guaranteed so well: best-effort, kernel"},
+    {.name = "memory",
+     .value = "SIZE",
+     .read = read_memory,
+     FIELD(tree_limits.memory),
+     .also = "mem memory-max max-memory",
+     .help = "what all of its tree may use together: 512M, 2G; implies --tree, as do the next three"},
+    {.name = "pids",
+     .value = "N",
+     .read = read_pids,
+     FIELD(tree_limits.pids),
+     .also = "pids-limit tasks-max max-processes",
+     .help = "so many processes and threads: a fork beyond that fails"},
+    {.name = "cpu",
+     .value = "N",
+     .read = read_cpus,
+     FIELD(tree_limits.cpu_percent),
+     .also = "cpus cpu-quota",
+     .help = "so many CPUs: 2, 1.5 or 150%: it waits for more"},
+    {.name = "cpu-time",
+     .value = "TIME",
+     .read = read_cpu_time,
+     FIELD(tree_limits.cpu_time_ms),
+     .help = "stop it when all of it together has used so much CPU time"},
     {.name = "detach",
      FIELD(detach),
      .also = "background daemon daemonize fork",
@@ -382,6 +435,12 @@ static bool is_set(const run_time *time) {
     return time->given && time->ms > 0;
 }
 
+/* The first limit of its tree that was given, or NULL. */
+static const char *tree_limit_of(const run_options *o) {
+    const brood_limits *l = &o->tree_limits;
+    return l->memory ? "memory" : l->pids ? "pids" : l->cpu_percent ? "cpu" : l->cpu_time_ms ? "cpu-time" : NULL;
+}
+
 /* --detach leaves nobody behind to wait, to stop or to report. Returns the first option that needs one, or NULL. */
 static const char *needs_somebody(const run_options *o) {
     if (is_set(&o->timeout))
@@ -396,6 +455,8 @@ static const char *needs_somebody(const run_options *o) {
         return "preserve-status";
     if (o->report || o->report_file)
         return o->report_file ? "report-file" : "report";
+    if (tree_limit_of(o))
+        return tree_limit_of(o);
     if (o->tree)
         return "tree";
     return o->own != BROOD_OWN_DEFAULT && o->own != BROOD_OWN_NONE ? "own" : NULL;
@@ -420,6 +481,8 @@ static int check_contradictions(const run_options *o, args_problem *problem) {
         return args_refuse(problem, "--quiet and --verbose contradict each other");
     if (o->own == BROOD_OWN_NONE && (is_set(&o->timeout) || is_set(&o->idle_timeout)))
         return args_refuse(problem, "with --own none a timeout would reach nothing; use --own child or group");
+    if (tree_limit_of(o) && o->own != BROOD_OWN_TREE)
+        return args_refuse(problem, "--%s limits a tree, and --own says that there is none", tree_limit_of(o));
     if (o->tree && o->own != BROOD_OWN_TREE)
         return args_refuse(problem, "--tree and --own contradict each other");
     if (o->require && o->own != BROOD_OWN_TREE)
@@ -435,7 +498,7 @@ int run_options_read(run_options *ret_options, char *const *args, args_problem *
     int r = args_read(table, args, ret_options, &ret_options->command, problem);
     if (r < 0 || ret_options->help)
         return r;
-    if (ret_options->tree && ret_options->own == BROOD_OWN_DEFAULT)
+    if ((ret_options->tree || tree_limit_of(ret_options)) && ret_options->own == BROOD_OWN_DEFAULT)
         ret_options->own = BROOD_OWN_TREE;
     r = check_command(ret_options, problem);
     return r < 0 ? r : check_contradictions(ret_options, problem);
@@ -457,7 +520,7 @@ void run_options_print_help(FILE *file) {
           "stopped it; 125 if brood itself failed; 126 if the command cannot be run; 127 if\n"
           "it was not found.\n"
           "\nExamples:\n"
-          "  brood run --timeout 30s --limit as=2G -- make -j8\n"
+          "  brood run --timeout 30s --memory 2G -- make -j8\n"
           "  brood run --user www-data --cwd /srv --stdout log --append -- ./server\n"
           "  brood run --tree --timeout 1h -- ./integration-tests\n"
           "  brood run --report json --stdin null -- ./job\n"

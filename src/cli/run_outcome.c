@@ -28,7 +28,8 @@ static bool lost_its_holder(const run *r) {
 }
 
 bool run_was_stopped(const run *r) {
-    return r->ended.reason == BROOD_REASON_TIMED_OUT || r->ended.reason == BROOD_REASON_IDLE;
+    brood_reason reason = r->ended.reason;
+    return reason == BROOD_REASON_TIMED_OUT || reason == BROOD_REASON_IDLE || reason == BROOD_REASON_CPU_TIME;
 }
 
 /* A start that a time limit or a signal took back ends as the command would have ended. */
@@ -69,6 +70,29 @@ static const char *describe_exit(const brood_exit *ended, char *ret_text, size_t
     return ret_text;
 }
 
+/* "; the memory limit (512 MiB) had ended 'cc1plus' (pid 812)"; "" if there is nothing of the kind to tell. */
+static const char *describe_hit(const run *r, char *ret_text, size_t size) {
+    const brood_limit_hit *hit = &r->ended.hit;
+    char limit[32];
+    ret_text[0] = '\0';
+    if (hit->limit == BROOD_LIMIT_PIDS) {
+        snprintf(ret_text, size, "; forks were refused: --pids %llu was reached",
+                 (unsigned long long)r->options->tree_limits.pids);
+        return ret_text;
+    }
+    if (hit->limit != BROOD_LIMIT_MEMORY)
+        return ret_text;
+    text_write_size(r->options->tree_limits.memory, limit, sizeof limit);
+    const char *which = r->options->tree_limits.memory ? limit : "around it";
+    if (r->ended.reason == BROOD_REASON_OUT_OF_MEMORY)
+        snprintf(ret_text, size, ": the memory limit (%s) was reached", which);
+    else if (hit->pid)
+        snprintf(ret_text, size, "; the memory limit (%s) had ended '%s' (pid %ld)", which, hit->name, (long)hit->pid);
+    else
+        snprintf(ret_text, size, "; the memory limit (%s) had ended one of its processes", which);
+    return ret_text;
+}
+
 /* How it ended, without the command: "timed out after 30s, ended by SIGTERM". */
 static const char *describe_end(const run *r, char *ret_text, size_t size) {
     char end[100], time[32];
@@ -84,17 +108,22 @@ static const char *describe_end(const run *r, char *ret_text, size_t size) {
         snprintf(ret_text, size, "wrote nothing for %s and %s%s",
                  text_write_duration(o->idle_timeout.ms, time, sizeof time),
                  r->ended.stop_error ? stopped : "was stopped, ", end);
+    else if (r->ended.reason == BROOD_REASON_CPU_TIME)
+        snprintf(ret_text, size, "used up its CPU time of %s, %s%s",
+                 text_write_duration(o->tree_limits.cpu_time_ms, time, sizeof time), stopped, end);
     else if (lost_its_holder(r))
         snprintf(ret_text, size, "%s; what held its tree was killed, and what it had started may live on", end);
     else
         snprintf(ret_text, size, "%s", end);
+    size_t len = strlen(ret_text);
+    describe_hit(r, ret_text + len, size - len);
     return ret_text;
 }
 
 /* What one cannot know otherwise. Shells say nothing of SIGINT and SIGPIPE, and who sent a signal knows. */
 static bool is_worth_telling(const run *r) {
     const brood_exit *ended = &r->ended;
-    if (run_was_stopped(r) || lost_its_holder(r) || ended->reason == BROOD_REASON_UNKNOWN)
+    if (run_was_stopped(r) || lost_its_holder(r) || ended->hit.limit || ended->reason == BROOD_REASON_UNKNOWN)
         return true;
     if (ended->signal == SIGINT || ended->signal == SIGPIPE)
         return false;
@@ -124,6 +153,7 @@ static void write_report(run *r, const char *message) {
         .failure = &r->failure,
         .own = run_own_word(r->own),
         .guarantee = r->guarantee,
+        .memory_limited = r->memory_limited,
         .tree_usage = r->tree_ended ? &r->tree_usage : NULL,
         .message = message,
         .started = r->started,

@@ -22,6 +22,8 @@ static const unit duration_units[] = {
     {"ms", 1}, {"", 1000}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}, {NULL, 0},
 };
 
+static const unit percent_units[] = {{"", 100}, {"%", 1}, {NULL, 0}};
+
 static const unit size_units[] = {
     {"", 1},
     {"k", UINT64_C(1) << 10},
@@ -63,7 +65,8 @@ static uint64_t read_fraction(const char **cursor, uint64_t factor) {
     return share / scale + (share % scale != 0 || rest);
 }
 
-int text_read_duration(const char *text, uint64_t *ret_ms) {
+/* "1.5s": a number with or without a fraction, and a unit, rounded up. */
+static int read_quantity(const char *text, const unit *units, uint64_t *ret_value) {
     const char *cursor = text;
     uint64_t whole = 0;
     bool fits = true;
@@ -74,14 +77,28 @@ int text_read_duration(const char *text, uint64_t *ret_ms) {
     const char *suffix = fraction ? fraction + strspn(fraction, "0123456789") : cursor;
     digits += fraction ? (size_t)(suffix - fraction) : 0;
 
-    uint64_t factor = find_unit(duration_units, suffix);
+    uint64_t factor = find_unit(units, suffix);
     if (digits == 0 || factor == 0)
         return -EINVAL;
     uint64_t share = fraction ? read_fraction(&fraction, factor) : 0;
-    if (!fits || !multiply_add(&whole, factor, share) || whole == BROOD_FOREVER)
+    if (!fits || !multiply_add(&whole, factor, share))
         return -ERANGE;
-    *ret_ms = whole;
+    *ret_value = whole;
     return 0;
+}
+
+int text_read_duration(const char *text, uint64_t *ret_ms) {
+    uint64_t ms;
+    int r = read_quantity(text, duration_units, &ms);
+    if (r == 0 && ms == BROOD_FOREVER)
+        r = -ERANGE;
+    if (r == 0)
+        *ret_ms = ms;
+    return r;
+}
+
+int text_read_percent(const char *text, uint64_t *ret_percent) {
+    return read_quantity(text, percent_units, ret_percent);
 }
 
 static int read_digits(const char **cursor, unsigned base, uint64_t *ret_number) {
@@ -118,6 +135,15 @@ int text_read_size(const char *text, uint64_t *ret_bytes) {
         return -ERANGE;
     *ret_bytes = number;
     return 0;
+}
+
+const char *text_write_size(uint64_t bytes, char *ret_text, size_t size) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    size_t power = 0;
+    for (; power + 1 < sizeof units / sizeof units[0] && bytes >= 1024 && bytes % 1024 == 0; bytes /= 1024)
+        power++;
+    snprintf(ret_text, size, "%" PRIu64 " %s", bytes, units[power]);
+    return ret_text;
 }
 
 const char *text_write_duration(uint64_t ms, char *ret_text, size_t size) {

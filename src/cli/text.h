@@ -11,11 +11,17 @@
 /** "30", "1.5s", "500ms", "2m", "1h", "1d" as milliseconds, rounded up. Returns 0, -EINVAL, or -ERANGE (too long). */
 int text_read_duration(const char *text, uint64_t *ret_ms);
 
+/** "2", "1.5", "150%" in hundredths, rounded up. Returns 0, -EINVAL, or -ERANGE. */
+int text_read_percent(const char *text, uint64_t *ret_percent);
+
 /** "4096", "64K", "2GiB" as bytes; K, M, G and T are powers of 1024. Returns 0, -EINVAL, or -ERANGE. */
 int text_read_size(const char *text, uint64_t *ret_bytes);
 
 /** A plain number in `base`, nothing before or after it. Returns 0, -EINVAL, or -ERANGE. */
 int text_read_number(const char *text, unsigned base, uint64_t *ret_number);
+
+/** A size for a person, "512 MiB", "1000 bytes". `size` 32 is always enough. Returns ret_text. */
+const char *text_write_size(uint64_t bytes, char *ret_text, size_t size);
 
 /** A duration for a person, "1.5s", "2m", "90ms". `size` 32 is always enough. Returns ret_text. */
 const char *text_write_duration(uint64_t ms, char *ret_text, size_t size);

@@ -8,7 +8,7 @@ form="^\{\"command\":\[$string(,$string)*\],\"command_line\":$string,\"pid\":$nu
 \"started_at\":\"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\",\"wall_ms\":$decimal,\
 \"user_ms\":$decimal,\"system_ms\":$decimal,\"max_rss_kb\":$number,\"max_rss_is_own\":$truth,\"minor_faults\":$number,\
 \"major_faults\":$number,\"blocks_in\":$number,\"blocks_out\":$number,\"voluntary_switches\":$number,\
-\"involuntary_switches\":$number,\"tree_user_ms\":$decimal,\"tree_system_ms\":$decimal,\"tree_largest_rss_kb\":$number\}$"
+\"involuntary_switches\":$number,\"tree_user_ms\":$decimal,\"tree_system_ms\":$decimal,\"tree_largest_rss_kb\":$number,\"tree_peak_kb\":$number,\"limit\":null,\"limit_pid\":null,\"limit_name\":null,\"memory_limited\":null\}$"
 
 # reported ARGUMENT…: `brood run` with a report to a file. Leaves it, checked, in $report.
 reported() {

@@ -1,0 +1,48 @@
+# --memory, --pids, --cpu, --cpu-time: of the whole tree, and who met one is told.
+. "$SRC/tests/cli/lib.bash"
+
+# by the holder alone, so everywhere
+brood_run --cpu-time 0.1 --report-file report -- "$BROOD_CHILD" fork spin
+is "$status" 124
+has "$err" "used up its CPU time of 100ms"
+has "$(<report)" '"reason":"cpu_time"'
+has "$(<report)" '"error_name":"ETIMEDOUT"'
+has "$(<report)" '"limit":"cpu_time","limit_pid":null,"limit_name":null,"memory_limited":null'
+brood_run --cpu-time 1h -- true
+is "$status" 0
+is "$err" ""
+
+# what contradicts itself, or is no limit
+for wrong in 0 1X -5; do refused "--memory $wrong: not a size" "--memory=$wrong" -- true; done
+for wrong in none 0 9999999999; do refused "--pids $wrong: not a number of processes" --pids $wrong -- true; done
+for wrong in 0 1.5.5 20%% 1e3; do refused "--cpu $wrong: not a number of CPUs" --cpu $wrong -- true; done
+refused "--cpu-time 0: not a time" --cpu-time 0 -- true
+refused "--pids limits a tree" --own group --pids 3 -- true
+refused "--memory needs somebody who waits" --detach --memory 1G -- true
+refused "did you mean --memory" --mem 1G -- true
+
+# where a cgroup keeps them
+brood_run --memory 64M --report-file report -- "$BROOD_CHILD" rss 200000
+if grep -q '"memory_limited":"tree"' report; then
+    is "$status" 137
+    has "$err" "the memory limit (64 MiB) was reached"
+    has "$(<report)" '"reason":"out_of_memory"'
+    has "$(<report)" '"limit":"memory"'
+    has "$(<report)" '"limit_name":"brood-child"'
+    brood_run --memory 64M -- "$BROOD_CHILD" fork rss 200000
+    is "$status" 137 # as its parent makes of it
+    has "$err" "had ended 'brood-child'"
+    brood_run --memory 64M --quiet -- "$BROOD_CHILD" fork rss 200000
+    is "$err" ""
+else
+    has "$err" "for each process by itself"
+fi
+brood_run --pids 8 --timeout 1 -- "$BROOD_CHILD" breed 1000
+if [[ $status == 125 ]]; then
+    has "$err" "pids"
+else
+    is "$status" 124
+    has "$err" "--pids 8 was reached"
+fi
+brood_run --cpu 150% -- true
+[[ $status == 0 ]] || has "$err" "cpu"
