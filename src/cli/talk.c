@@ -25,6 +25,7 @@
 
 enum { READ_SIZE = 65536, LONGEST_LINE = 256 * 1024 * 1024 };
 enum { QUIET_MS = 1000 }; /* after the last line, so long without a message means that none is to come */
+enum { MOST_UNWRITTEN = 1024 * 1024, DRAIN_MS = 1000 };
 
 typedef struct talk_options {
     bool advanced, raw, replies, help;
@@ -77,9 +78,15 @@ typedef struct talk {
     uv_fs_t read;
     uv_check_t flush;
     uv_timer_t quiet;
+    uv_timer_t drain; /* once it has ended: for what is not written yet */
     char buffer[READ_SIZE];
     char *out; /* what is to be printed */
     size_t out_len, out_size;
+    char *leaving; /* what a thread is printing; then its buffer is the next one */
+    size_t leaving_len, leaving_size;
+    bool writing; /* it is */
+    int write_result;
+    uv_work_t write;
 } talk;
 
 static void print_help(FILE *file) {
@@ -317,11 +324,40 @@ static void give_up_output(talk *k, int error) {
         brood_child_stop(k->child);
 }
 
+static void write_leaving(uv_work_t *work) {
+    talk *k = work->data;
+    k->write_result = cli_write_all(STDOUT_FILENO, k->leaving, k->leaving_len);
+}
+
+static void flush_output(talk *k);
+
+static void written(uv_work_t *work, int status) {
+    talk *k = work->data;
+    (void)status;
+    k->writing = false;
+    if (k->write_result < 0)
+        give_up_output(k, k->write_result);
+    flush_output(k);
+    if (k->channel && k->out_len <= MOST_UNWRITTEN)
+        brood_channel_resume(k->channel);
+    if (!k->child && !k->writing)
+        uv_stop(&k->loop);
+}
+
+/* Standard output is others' too, and must stay blocking: a thread waits for its reader, and the loop for signals. */
 static void flush_output(talk *k) {
-    int r = k->stopped || k->out_len == 0 ? 0 : cli_write_all(STDOUT_FILENO, k->out, k->out_len);
-    k->out_len = 0;
-    if (r < 0)
-        give_up_output(k, r);
+    if (k->stopped)
+        k->out_len = 0;
+    if (k->channel && k->out_len > MOST_UNWRITTEN)
+        brood_channel_pause(k->channel);
+    if (k->writing || k->out_len == 0)
+        return;
+    char *empty = k->leaving;
+    size_t empty_size = k->leaving_size;
+    k->leaving = k->out, k->leaving_len = k->out_len, k->leaving_size = k->out_size;
+    k->out = empty, k->out_len = 0, k->out_size = empty_size;
+    k->write.data = k;
+    k->writing = uv_queue_work(&k->loop, &k->write, write_leaving, written) == 0;
 }
 
 /* Once a turn: what came together leaves together. */
@@ -341,6 +377,19 @@ static void disconnected(brood_channel *channel, int error, void *the_talk) {
         complain(k, "the channel broke: %s", strerror(-error));
 }
 
+/* It was ended by who wants an end; a reader that does not read is not waited for. */
+static void leave_unwritten(uv_timer_t *timer) {
+    uv_stop(timer->loop);
+}
+
+static void exited(brood_child *child, const brood_exit *how, void *the_talk) {
+    talk *k = the_talk;
+    (void)child;
+    k->ended = *how;
+    if (k->writing && how->signal && forward_passed_on(&k->forward, how->signal))
+        uv_timer_start(&k->drain, leave_unwritten, DRAIN_MS, 0);
+}
+
 static void ended(brood_child *child, const brood_exit *how, void *the_talk) {
     talk *k = the_talk;
     k->ended = *how;
@@ -349,7 +398,8 @@ static void ended(brood_child *child, const brood_exit *how, void *the_talk) {
     k->channel = NULL;
     k->child = NULL;
     brood_child_close(child);
-    uv_stop(&k->loop); /* a read of a terminal may still be under way, and nothing ends that */
+    if (!k->writing)
+        uv_stop(&k->loop); /* a read of a terminal may still be under way, and nothing ends that */
 }
 
 /* --- signals --- */
@@ -397,6 +447,7 @@ static int open_loop(talk *k) {
     uv_check_start(&k->flush, flush_turn);
     uv_unref((uv_handle_t *)&k->flush);
     uv_timer_init(&k->loop, &k->quiet);
+    uv_timer_init(&k->loop, &k->drain);
     k->flush.data = k->quiet.data = k;
     k->terminal.fd = -1;
     k->forward = (forward){
@@ -439,6 +490,7 @@ static int converse(talk *k, char *const *command) {
         .on_disconnect = disconnected,
         .on_channel_drain = keeps_up,
         .channel = &limits,
+        .on_exit = exited,
         .on_close = ended,
         .data = k,
     };
@@ -466,7 +518,8 @@ static int talk_with(const talk_options *options, char *const *command) {
         forward_die(SIGINT); /* a shell gives up its loop only if what it waited for died of Ctrl-C too */
     if (status == CLI_SIGNAL_BASE + SIGPIPE)
         forward_die(SIGPIPE);
-    if (k.reading) /* by a thread of libuv's, for whose end exit(3) would wait: until the next line is typed */
+    if (k.reading ||
+        k.writing) /* by a thread of libuv's, for whose end exit(3) would wait: until the next line is typed */
         _exit(status);
     return status;
 }

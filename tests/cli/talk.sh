@@ -87,6 +87,19 @@ wait "$brood" || status=$?
 exec 4>&-
 is "$status" 5
 
+# also while nobody reads what it says
+mkfifo unread
+"$BROOD" talk -- "$peer" send-many 1000000 <input >unread 2>err.txt &
+brood=$!
+exec 4>input 5<unread
+read -r first <&5
+is "$first" 0
+kill -TERM "$brood"
+status=0
+wait "$brood" || status=$?
+exec 4>&- 5<&-
+is "$status" 143
+
 # a program that ends while nobody types: brood does not wait for a line
 "$BROOD" talk -- "$BROOD_CHILD" exit 3 <input &
 brood=$!
