@@ -287,32 +287,61 @@ TEST_TORTURE(limits_and_a_close_in_the_callback) {
     CHECK(!w->child);
 }
 
+/* The name of the cgroups that a process of a tree is in. */
+static void find_name(pid_t pid, char *ret_name, size_t size) {
+    char line[512];
+    FILE *cgroups = fopen(test_format("/proc/%d/cgroup", (int)pid), "re");
+    *ret_name = '\0';
+    while (cgroups && fgets(line, sizeof line, cgroups))
+        if (strstr(line, "/brood-"))
+            snprintf(ret_name, size, "%s", strstr(line, "brood-"));
+    if (cgroups)
+        fclose(cgroups);
+    ret_name[strcspn(ret_name, "\n")] = '\0';
+}
+
+static bool is_left(const char *name) {
+    const char *const mounts[] = {"", "unified", "memory", "pids", "cpu"};
+    bool left = false;
+    for (int i = 0; i < 5; i++)
+        left = left || access(test_format("/sys/fs/cgroup/%s/%s", mounts[i], name), F_OK) == 0;
+    return left;
+}
+
+#define ALL_LIMITS                                                                                                     \
+    { .memory = MEMORY_LIMIT, .pids = 50, .cpu_percent = 100, .cpu_time_ms = 100000 }
+
 /* All at once, and nothing of it stays. */
 TEST_TORTURE(limits_are_taken_away_with_the_tree) {
     brood_failure why;
     brood_child *child;
-    char text[600], line[512];
-    brood_options o = {.args = BROOD_ARGS(CHILD),
-                       .own = BROOD_OWN_TREE,
-                       .limits = {.memory = MEMORY_LIMIT, .pids = 50, .cpu_percent = 100, .cpu_time_ms = 100000}};
+    char name[64];
+    brood_options o = {.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE, .limits = ALL_LIMITS};
     int r = brood_spawn(t->loop, &o, &child, &why);
     if (r < 0) {
         RUN();
         SKIP("no cgroup here to limit it by");
     }
-    snprintf(text, sizeof text, "/proc/%d/cgroup", (int)brood_child_pid(child));
-    FILE *cgroups = fopen(text, "re");
-    while (cgroups && fgets(line, sizeof line, cgroups))
-        if (strstr(line, "/brood-"))
-            snprintf(text, sizeof text, "%s", strstr(line, "brood-"));
-    if (cgroups)
-        fclose(cgroups);
-    text[strcspn(text, "\n")] = '\0';
+    find_name(brood_child_pid(child), name, sizeof name);
     brood_child_close(child);
     RUN();
-    const char *const mounts[] = {"", "unified", "memory", "pids", "cpu"};
-    for (int i = 0; i < 5; i++)
-        CHECK(access(test_format("/sys/fs/cgroup/%s/%s", mounts[i], text), F_OK) < 0);
+    CHECK(!*name || !is_left(name));
+}
+
+TEST(limits_are_taken_away_when_the_holder_was_killed) {
+    NEED(.memory = MEMORY_LIMIT, .pids = 50, .cpu_percent = 100);
+    char name[64];
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "hold"), .own = BROOD_OWN_TREE, .out = WATCHED,
+               .limits = ALL_LIMITS);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    find_name(w->pid, name, sizeof name);
+    CHECK(*name && is_left(name));
+    bool sure = brood_child_guarantee(w->child) == BROOD_GUARANTEE_KERNEL;
+    CHECK_EQ(kill(atoi(w->out.bytes), SIGKILL), 0);
+    RUN();
+    CHECK(!sure || !is_left(name));
+    brood_child_close(w->child);
 }
 
 /* --- adopting a cgroup --- */

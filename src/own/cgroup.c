@@ -28,11 +28,12 @@
 static pthread_once_t looked = PTHREAD_ONCE_INIT;
 static char *mount_points[BROOD__HIERARCHIES]; /* for the life of the process; NULL: there is none */
 
+static const char *const controller_of[] = {[BROOD__MEMORY] = "memory", [BROOD__PIDS] = "pids", [BROOD__CPU] = "cpu"};
+
 static bool has_hierarchy(const struct mntent *entry, brood__hierarchy hierarchy) {
-    static const char *const options[] = {[BROOD__MEMORY] = "memory", [BROOD__PIDS] = "pids", [BROOD__CPU] = "cpu"};
     if (hierarchy == BROOD__UNIFIED)
         return strcmp(entry->mnt_type, "cgroup2") == 0;
-    return strcmp(entry->mnt_type, "cgroup") == 0 && hasmntopt(entry, options[hierarchy]);
+    return strcmp(entry->mnt_type, "cgroup") == 0 && hasmntopt(entry, controller_of[hierarchy]);
 }
 
 static void look_for_mounts(void) {
@@ -55,7 +56,7 @@ static int open_root(brood__hierarchy hierarchy) {
 
 /* --- a cgroup2 that hands on controllers --- */
 
-static const char *const controllers[] = {"memory", "pids", "cpu"};
+static const char *const controllers[] = {"memory", "pids", "cpu"}; /* by the bits below */
 #define CONTROLLERS 3
 
 static unsigned wanted_by(const brood_limits *limits) {
@@ -90,22 +91,32 @@ static unsigned controllers_in(int dir, const char *name) {
     return found;
 }
 
+/* In "NUMBER:controllers:/path\n", the path; NULL: it is of another hierarchy. cgroup2's has no controllers. */
+static char *path_in(char *line, brood__hierarchy hierarchy) {
+    char *list = strchr(line, ':'), *path = list ? strchr(list + 1, ':') : NULL, *rest;
+    if (!path || path[1] != '/' || !strchr(path, '\n'))
+        return NULL;
+    *path++ = '\0';
+    path[strcspn(path, "\n")] = '\0';
+    if (hierarchy == BROOD__UNIFIED)
+        return list[1] ? NULL : path;
+    for (char *word = strtok_r(list + 1, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
+        if (strcmp(word, controller_of[hierarchy]) == 0)
+            return path;
+    return NULL;
+}
+
 /* Where this process is, below the root of the mount: "" or "/a/b". False: it is in none, or too deep. */
-static bool own_path(char ret_path[PATH_MAX]) {
+static bool own_path(brood__hierarchy hierarchy, char ret_path[PATH_MAX]) {
+    char line[PATH_MAX + 64], *path = NULL;
     FILE *file = fopen("/proc/self/cgroup", "re");
-    bool found = false;
-    while (file && !found && fgets(ret_path, PATH_MAX, file)) {
-        found = strncmp(ret_path, "0::/", 4) == 0 && strchr(ret_path, '\n');
-        if (found)
-            memmove(ret_path, ret_path + 3, strlen(ret_path + 3) + 1);
-    }
+    while (file && !path && fgets(line, sizeof line, file))
+        path = path_in(line, hierarchy);
     if (file)
         fclose(file);
-    if (found)
-        ret_path[strcspn(ret_path, "\n")] = '\0';
-    if (found && strcmp(ret_path, "/") == 0)
-        *ret_path = '\0';
-    return found;
+    if (path)
+        snprintf(ret_path, PATH_MAX, "%s", strcmp(path, "/") == 0 ? "" : path);
+    return path != NULL;
 }
 
 static int open_below(int root, const char *path) {
@@ -119,7 +130,7 @@ static int open_below(int root, const char *path) {
  */
 static int find_place(int root, unsigned wanted) {
     char path[PATH_MAX];
-    if (!own_path(path))
+    if (!own_path(BROOD__UNIFIED, path))
         return -ENOENT;
     for (;;) {
         int fd = open_below(root, path);
@@ -206,7 +217,7 @@ static int move_down_and_hand_on(int dir, unsigned wanted) {
 
 static int adopt(int root) {
     char path[PATH_MAX];
-    if (!own_path(path))
+    if (!own_path(BROOD__UNIFIED, path))
         return -EOPNOTSUPP;
     int dir = open_below(root, path);
     if (dir < 0)
@@ -251,6 +262,19 @@ int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns) {
     return write_text(parent_fd, path, "1");
 }
 
+/* What the holder made for limits, where those in it have ended: in the old hierarchies nobody kills them. */
+static void remove_old_ones(const char *name) {
+    char path[PATH_MAX];
+    for (brood__hierarchy i = BROOD__MEMORY; i < BROOD__HIERARCHIES; i++) {
+        int root = open_root(i);
+        int dir = root >= 0 && own_path(i, path) ? open_below(root, path) : -1;
+        if (dir >= 0)
+            unlinkat(dir, name, AT_REMOVEDIR);
+        brood__close(dir);
+        brood__close(root);
+    }
+}
+
 int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns) {
     char name[BROOD__CGROUP_NAME_SIZE];
     brood__cgroup_name(name, (int)holder, made_ns);
@@ -259,10 +283,11 @@ int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns) {
         return r == -ENOENT ? 0 : r; /* its own, or nobody's any more */
     for (int tries = 0; unlinkat(parent_fd, name, AT_REMOVEDIR) < 0; tries++) {
         if (errno == ENOENT || (errno == EBUSY && tries > 0 && is_empty(parent_fd, name)))
-            return 0;
+            break;
         if (errno != EBUSY || tries == END_TRIES)
             return -errno;
         poll(NULL, 0, 1); /* those in it are dying */
     }
+    remove_old_ones(name);
     return 0;
 }

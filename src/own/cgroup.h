@@ -17,10 +17,7 @@ size_t brood__cgroup_roots(const brood_limits *limits, int *ret_fds, unsigned *r
 /* SIGKILL to all in the cgroup that this holder made in `parent_fd`. 0, or a negative errno: -ENOENT: it is gone. */
 int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns);
 
-/*
- * The same, where the holder cannot go on: wait for the end, and take it away. 0 or a negative errno. What it made in
- * other hierarchies stays: nobody is in there any more.
- */
+/* The same, where the holder cannot go on: wait for the end, and take all that it made away. 0 or a negative errno. */
 int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns);
 
 #endif
