@@ -2,7 +2,7 @@
 
 _brood_run_options='--cwd -C --env -e --clear-env --user --group --groups --umask --nice --limit --shell
     --stdin --stdout --stderr --stderr-to-stdout --append --close-fds
-    --timeout -t --idle-timeout --kill-after -k --signal -s --preserve-status -p --own --tree --require
+    --timeout -t --idle-timeout --kill-after -k --signal -s --preserve-status -p --own --tree --pid-namespace --require
     --memory --pids --cpu --cpu-time --detach
     --report --report-file --quiet -q --verbose -v --help -h'
 

@@ -68,6 +68,7 @@ complete $run -s k -l kill-after -x -a '500ms 10s 1m' -d 'SIGKILL so long after 
 complete $run -s s -l signal -x -a 'HUP INT QUIT USR1 USR2 ALRM TERM CONT WINCH KILL' -d 'The first signal of a stop'
 complete $run -s p -l preserve-status -d 'Exit as the command did, also after a timeout'
 complete $run -l tree -d 'Own all that descends from it'
+complete $run -l pid-namespace -d 'Its tree has a PID namespace of its own'
 complete $run -l require -x -a 'best-effort kernel' -d 'Do not start it with less of a guarantee'
 complete $run -l own -x -a 'child\t"the process alone" group\t"a process group made for it" tree\t"all that descends from it" none\t"nothing"' -d 'What a stop reaches'
 complete $run -l memory -x -a '512M 1G 4G' -d 'What its tree may use together'

@@ -530,6 +530,100 @@ TEST(tree_guarantees_without_a_cgroup) {
     brood__probe_force("cgroup", false);
 }
 
+/* --- in a PID namespace --- */
+
+static pid_t parent_of(pid_t pid) {
+    int parent = 0;
+    FILE *stat = fopen(test_format("/proc/%d/stat", (int)pid), "re");
+    if (!stat || fscanf(stat, "%*d (%*[^)]) %*c %d", &parent) != 1)
+        parent = 0;
+    if (stat)
+        fclose(stat);
+    return parent;
+}
+
+static bool can_make_namespaces(void) {
+    brood_child *child;
+    int r = brood_spawn(test_loop(),
+                        &(brood_options){.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE, .pid_namespace = true},
+                        &child, NULL);
+    if (r == 0)
+        brood_child_close(child);
+    uv_run(test_loop(), UV_RUN_DEFAULT);
+    return r != -EPERM;
+}
+
+#define NEED_NAMESPACES                                                                                                \
+    if (!can_make_namespaces())                                                                                        \
+    SKIP("no leave to make a PID namespace")
+
+TEST_TORTURE(tree_in_a_namespace) {
+    NEED_NAMESPACES;
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "escape", "forever", "hold"), TREE,
+               .pid_namespace = true, .require = BROOD_GUARANTEE_KERNEL);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_EQ(pid_at(w, 0), 1); /* its parent, the holder */
+    CHECK_GT(pid_at(w, 1), 1);
+    CHECK_GT(100, pid_at(w, 1));
+    CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_KERNEL);
+    pid_t program = brood_child_pid(w->child);
+    CHECK(!test_process_gone(program)); /* its number here */
+    CHECK_EQ(brood_child_kill_owned(w->child, SIGTERM), 0);
+    RUN();
+    CHECK_EQ(w->ended.signal, SIGTERM);
+    CHECK(test_process_gone(program));
+    brood_child_close(w->child);
+}
+
+/* Its own /proc shows it, and no one else. */
+TEST(tree_in_a_namespace_has_a_proc_of_its_own) {
+    NEED_NAMESPACES;
+    brood_result *r = result_new();
+    CHECK_EQ(brood_exec_sync("ls /proc | grep -c '^[0-9]*$'; readlink /proc/self",
+                             &(brood_options){.own = BROOD_OWN_TREE, .pid_namespace = true}, r),
+             0);
+    CHECK_EQ(r->exit.code, 0);
+    CHECK_GT(6, atoi(r->out.bytes)); /* holder, shell, ls, grep */
+    CHECK(access("/proc/self/fd", F_OK) == 0);
+}
+
+TEST(tree_in_a_namespace_goes_with_its_holder) {
+    NEED_NAMESPACES;
+    brood__probe_force("cgroup", true);
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", "forever", "escape", "forever", "hold"), TREE,
+               .pid_namespace = true);
+    CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_KERNEL);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    pid_t holder = parent_of(brood_child_pid(w->child));
+    CHECK_EQ(kill(holder, SIGKILL), 0);
+    RUN();
+    CHECK_EQ(w->ended.signal, SIGKILL);
+    CHECK_EQ(w->ended.stop_error, 0);
+    CHECK_STR(w->out.bytes + w->out.len - 6, "ready\n"); /* and all who had the pipe have gone */
+    brood_child_close(w->child);
+    brood__probe_force("cgroup", false);
+}
+
+TEST_TORTURE(tree_in_a_namespace_that_was_let_live) {
+    NEED_NAMESPACES;
+    watch *w = watch_new();
+    const char *ms = test_format("%ld", 200 * test_slow());
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", ms, "exit", "3"), TREE, .pid_namespace = true);
+    brood_child_detach(w->child);
+    RUN(); /* the pipe is at its end when the orphan has ended by itself */
+    CHECK_EQ(w->ended.code, 3);
+    CHECK_HAS(w->log, "end");
+    brood_child_close(w->child);
+}
+
+TEST(tree_in_a_namespace_needs_a_tree) {
+    brood_failure why;
+    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .pid_namespace = true}), -EINVAL);
+    CHECK_STR(why.subject, "pid_namespace");
+}
+
 /* --- the host goes --- */
 
 typedef enum ending { KILLED, CRASHED, LEFT, EXECED, COPIED } ending;

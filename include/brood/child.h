@@ -112,8 +112,14 @@ typedef struct brood_options {
     size_t slot_count;       /**< how many, at most 1024 */
 
     /* when it ends */
-    brood_ownership own;      /**< what a stop reaches */
-    brood_guarantee require;  /**< with less than this, the start is refused; zero: none is required */
+    brood_ownership own;     /**< what a stop reaches */
+    brood_guarantee require; /**< with less than this, the start is refused; zero: none is required */
+    /**
+     * BROOD_OWN_TREE: in a PID namespace of its own, pid_namespaces(7), with a /proc of its own. What is in there sees
+     * nobody else, has pids of its own, and cannot outlive the holder, its PID 1, by whatever way that ends: so the
+     * guarantee is KERNEL without any cgroup. Takes CAP_SYS_ADMIN.
+     */
+    bool pid_namespace;
     brood_limits limits;      /**< BROOD_OWN_TREE: what all of it may use together */
     uint64_t timeout_ms;      /**< stop it so long after the call; 0: never */
     uint64_t idle_timeout_ms; /**< stop it when so long nothing came from it through a pipe; 0: never */

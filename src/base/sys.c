@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -299,6 +301,26 @@ ssize_t brood__send_fds(int fd, const void *bytes, size_t len, const int *fds, s
         n = sendmsg(fd, &message, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+int brood__pidfd_open(pid_t pid) {
+    int r = brood__fault("pidfd_open", EMFILE);
+    if (r < 0)
+        return r;
+    r = (int)syscall(SYS_pidfd_open, pid, 0);
+    return r < 0 ? -errno : r;
+}
+
+pid_t brood__pidfd_pid(int pidfd) {
+    char path[48], text[512];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *line = strstr(text, "\nPid:");
+    return line ? (pid_t)strtol(line + 5, NULL, 10) : 0;
 }
 
 int brood__pidfd_signal(int pidfd, int signal) {

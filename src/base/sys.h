@@ -62,6 +62,9 @@ ssize_t brood__send_fds(int fd, const void *bytes, size_t len, const int *fds, s
 /* A descriptor of our own for the same open file. */
 int brood__duplicate(int fd);
 
+int brood__pidfd_open(pid_t pid);
+/* Its number in this PID namespace; 0: it has none, or nobody knows. */
+pid_t brood__pidfd_pid(int pidfd);
 /* Signal the process, or 0 to ask. */
 int brood__pidfd_signal(int pidfd, int signal);
 /* Signal its whole process group, also when it is reaped; -EINVAL where the kernel cannot. */

@@ -123,6 +123,8 @@ static int check_ending(const brood_options *o, brood__form form, brood_failure 
         return refuse(why, "require", "is no brood_guarantee");
     if (o->require && o->own != BROOD_OWN_TREE)
         return refuse(why, "require", "is given, but own is not BROOD_OWN_TREE, and nothing less guarantees anything");
+    if (o->pid_namespace && o->own != BROOD_OWN_TREE)
+        return refuse(why, "pid_namespace", "is for a tree: own is not BROOD_OWN_TREE");
     bool limited = !brood__is_zero(&o->limits, sizeof o->limits);
     if (limited && o->own != BROOD_OWN_TREE)
         return refuse(why, "limits", "only a tree can be limited as a whole: own is not BROOD_OWN_TREE");
@@ -532,7 +534,8 @@ static void compile_ownership(brood__compiled *c, const brood_options *o, brood_
     if (c->reach == BROOD_OWN_DEFAULT)
         c->reach =
             form == BROOD__EXEC && !o->detached && !inherits_terminal(&c->plan) ? BROOD_OWN_GROUP : BROOD_OWN_CHILD;
-    c->plan.needs_cgroup = o->require == BROOD_GUARANTEE_KERNEL;
+    c->plan.pid_namespace = o->pid_namespace;
+    c->plan.needs_cgroup = o->require == BROOD_GUARANTEE_KERNEL && !o->pid_namespace;
     c->plan.tree = o->limits;
     c->plan.new_session = o->detached;
     c->plan.new_group = c->reach == BROOD_OWN_GROUP && !o->detached; /* a session's leader leads its group as well */

@@ -384,6 +384,10 @@ static const args_option table[] = {
      FIELD(require),
      .also = "guarantee",
      .help = "with --tree: do not start it unless that is guaranteed so well: best-effort, kernel"},
+    {.name = "pid-namespace",
+     FIELD(pid_namespace),
+     .also = "unshare-pid pidns",
+     .help = "its tree has a PID namespace and a /proc of its own: nothing outlives it; implies --tree"},
     {.name = "memory",
      .value = "SIZE",
      .read = read_memory,
@@ -441,6 +445,11 @@ static const char *tree_limit_of(const run_options *o) {
     return l->memory ? "memory" : l->pids ? "pids" : l->cpu_percent ? "cpu" : l->cpu_time_ms ? "cpu-time" : NULL;
 }
 
+/* The first option that makes no sense but for a tree, or NULL. */
+static const char *implies_tree(const run_options *o) {
+    return o->pid_namespace ? "pid-namespace" : tree_limit_of(o);
+}
+
 /* --detach leaves nobody behind to wait, to stop or to report. Returns the first option that needs one, or NULL. */
 static const char *needs_somebody(const run_options *o) {
     if (is_set(&o->timeout))
@@ -455,8 +464,8 @@ static const char *needs_somebody(const run_options *o) {
         return "preserve-status";
     if (o->report || o->report_file)
         return o->report_file ? "report-file" : "report";
-    if (tree_limit_of(o))
-        return tree_limit_of(o);
+    if (implies_tree(o))
+        return implies_tree(o);
     if (o->tree)
         return "tree";
     return o->own != BROOD_OWN_DEFAULT && o->own != BROOD_OWN_NONE ? "own" : NULL;
@@ -481,8 +490,8 @@ static int check_contradictions(const run_options *o, args_problem *problem) {
         return args_refuse(problem, "--quiet and --verbose contradict each other");
     if (o->own == BROOD_OWN_NONE && (is_set(&o->timeout) || is_set(&o->idle_timeout)))
         return args_refuse(problem, "with --own none a timeout would reach nothing; use --own child or group");
-    if (tree_limit_of(o) && o->own != BROOD_OWN_TREE)
-        return args_refuse(problem, "--%s limits a tree, and --own says that there is none", tree_limit_of(o));
+    if (implies_tree(o) && o->own != BROOD_OWN_TREE)
+        return args_refuse(problem, "--%s is for a tree, and --own says that there is none", implies_tree(o));
     if (o->tree && o->own != BROOD_OWN_TREE)
         return args_refuse(problem, "--tree and --own contradict each other");
     if (o->require && o->own != BROOD_OWN_TREE)
@@ -498,7 +507,7 @@ int run_options_read(run_options *ret_options, char *const *args, args_problem *
     int r = args_read(table, args, ret_options, &ret_options->command, problem);
     if (r < 0 || ret_options->help)
         return r;
-    if ((ret_options->tree || tree_limit_of(ret_options)) && ret_options->own == BROOD_OWN_DEFAULT)
+    if ((ret_options->tree || implies_tree(ret_options)) && ret_options->own == BROOD_OWN_DEFAULT)
         ret_options->own = BROOD_OWN_TREE;
     r = check_command(ret_options, problem);
     return r < 0 ? r : check_contradictions(ret_options, problem);

@@ -59,6 +59,7 @@ typedef struct run_options {
     brood_ownership own;
     bool tree; /* own is TREE, and was written so */
     brood_guarantee require;
+    bool pid_namespace;
     brood_limits tree_limits;
     bool detach;
     /* what is told */

@@ -284,6 +284,7 @@ brood_options run_child_options(run *r) {
         .slot_count = r->other_count,
         .own = r->own,
         .require = o->require,
+        .pid_namespace = o->pid_namespace,
         .limits = o->tree_limits,
         .timeout_ms = o->timeout.ms,
         .idle_timeout_ms = o->idle_timeout.ms,

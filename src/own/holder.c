@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,14 +74,15 @@ static int open_image(void) {
 
 /* --- its start --- */
 
-static int run_holder(int file, int line, brood__process *ret_process, brood_failure *why) {
+static int run_holder(int file, int line, int host_fd, brood__process *ret_process, brood_failure *why) {
     char host[16];
-    snprintf(host, sizeof host, "%d", (int)getpid());
+    snprintf(host, sizeof host, "%d", host_fd < 0 ? (int)getpid() : 0);
     char *argv[] = {(char[]){"brood-holder"}, host, NULL}, *shell_argv[] = {NULL, NULL, NULL}, *envp[] = {NULL};
     brood__plan_slot slots[] = {
         {.slot = 0, .from = BROOD__FROM_FD, .fd = line},
         {.slot = 1, .from = BROOD__FROM_SLOT, .fd = 0},
         {.slot = 2, .from = BROOD__FROM_SLOT, .fd = 0},
+        {.slot = BROOD__HOST_FD, .from = BROOD__FROM_FD, .fd = host_fd},
     };
     brood__plan plan = {
         .file = "brood-holder",
@@ -90,15 +92,26 @@ static int run_holder(int file, int line, brood__process *ret_process, brood_fai
         .shell_argv = shell_argv,
         .envp = envp,
         .slots = slots,
-        .slot_count = 3,
+        .slot_count = host_fd < 0 ? 3 : 4,
+        .new_namespaces = host_fd < 0 ? 0 : CLONE_NEWPID | CLONE_NEWNS,
         .keep_ignored = true,    /* what the program is to ignore is for its own plan to say */
         .signals_blocked = true, /* it is born in the host's process group, and must outlive its Ctrl-C */
     };
     return brood__start(&plan, ret_process, why);
 }
 
-static int open_holder(brood__holder *ret, brood_failure *why) {
-    brood__process process;
+/* Where its parent is not to be seen, it is given the host's pidfd. */
+static int run_holder_in_namespace(int file, int line, brood__process *ret_process, brood_failure *why) {
+    int host_fd = brood__pidfd_open(getpid());
+    int r = host_fd < 0 ? brood__fail(why, host_fd, BROOD_STEP_HOLDER, NULL, NULL)
+                        : run_holder(file, line, host_fd, ret_process, why);
+    brood__close(host_fd);
+    return r == -EPERM ? brood__fail(why, r, BROOD_STEP_HOLDER, NULL, "a PID namespace takes root, or CAP_SYS_ADMIN")
+                       : r;
+}
+
+static int open_holder(bool in_namespace, brood__holder *ret, brood_failure *why) {
+    brood__process process = BROOD__PROCESS_NONE;
     int line[2];
     int file = open_image();
     if (file < 0)
@@ -109,7 +122,8 @@ static int open_holder(brood__holder *ret, brood_failure *why) {
     int r = brood__socket_pair(line);
     if (r < 0)
         return brood__fail(why, r, BROOD_STEP_HOLDER, NULL, NULL);
-    r = run_holder(file, line[1], &process, why);
+    r = in_namespace ? run_holder_in_namespace(file, line[1], &process, why)
+                     : run_holder(file, line[1], -1, &process, why);
     brood__close(line[1]);
     if (r < 0) {
         brood__close(line[0]);
@@ -119,6 +133,7 @@ static int open_holder(brood__holder *ret, brood_failure *why) {
     ret->line = line[0];
     ret->pidfd = process.pidfd;
     ret->pid = process.pid;
+    ret->in_namespace = in_namespace;
     return 0;
 }
 
@@ -209,8 +224,9 @@ static int hear_start(const brood__plan *plan, brood__holder *h, brood__process 
         return brood__plan_fail(plan, &(brood__report){.step = word.step, .error = word.error, .index = word.index},
                                 why);
     if (r == 1 && fds.count > 0) {
-        ret_process->pid = word.value;
         ret_process->pidfd = fds.fds[0];
+        ret_process->pid = h->in_namespace ? brood__pidfd_pid(fds.fds[0]) : word.value;
+        h->cgroup_pid = word.self;
         h->cgroups = fds.count > 1 ? fds.fds[1] : -1;
         h->cgroup_made_ns = word.cgroup_made_ns;
         h->memory_each = word.memory_each;
@@ -226,7 +242,7 @@ int brood__holder_start(brood__plan *plan, brood__holder *ret_holder, brood__pro
     process.started_us = brood__now_us();
     int r = brood__plan_open(plan, why);
     if (r == 0)
-        r = open_holder(&h, why);
+        r = open_holder(plan->pid_namespace, &h, why);
     if (r == 0) {
         int sent = send_plan(h.line, plan);
         if (sent < 0)
@@ -264,7 +280,8 @@ static void lose(brood__holder *h) {
     h->lost = true;
     if (h->let_go || h->empty)
         return;
-    int r = h->cgroups < 0 ? -EOWNERDEAD : brood__cgroup_end(h->cgroups, h->pid, h->cgroup_made_ns);
+    int r = h->cgroups < 0 ? h->in_namespace ? 0 : -EOWNERDEAD
+                           : brood__cgroup_end(h->cgroups, h->cgroup_pid, h->cgroup_made_ns);
     h->lost_error = r < 0 ? -EOWNERDEAD : 0;
 }
 
@@ -342,7 +359,7 @@ void brood__holder_end(brood__holder *h) {
         return;
     h->ending = true;
     if (h->cgroups >= 0) /* what the holder is about to do as well, a switch of processes earlier */
-        brood__cgroup_kill(h->cgroups, h->pid, h->cgroup_made_ns);
+        brood__cgroup_kill(h->cgroups, h->cgroup_pid, h->cgroup_made_ns);
     shutdown(h->line, SHUT_WR);
     brood__holder_continue(h);
 }

@@ -33,7 +33,8 @@ int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *why) {
     if (o->reach != BROOD_OWN_TREE)
         return brood__start(plan, &o->process, why);
     int r = brood__holder_start(plan, &o->holder, &o->process, why);
-    o->guarantee = o->holder.cgroups >= 0 ? BROOD_GUARANTEE_KERNEL : BROOD_GUARANTEE_BEST_EFFORT;
+    o->guarantee =
+        o->holder.cgroups >= 0 || o->holder.in_namespace ? BROOD_GUARANTEE_KERNEL : BROOD_GUARANTEE_BEST_EFFORT;
     return r;
 }
 

@@ -70,6 +70,8 @@ typedef struct brood__plan {
     bool set_uid, set_gid, set_groups, set_umask, no_new_privs, new_session, new_group, keep_ignored;
     bool dies_with_parent; /* SIGKILL when the process that starts it has gone */
     bool ignores_ends;     /* it starts with SIGCHLD ignored */
+    bool pid_namespace;    /* a holder's: it is the first process of one */
+    int new_namespaces;    /* more flags for clone(2) */
     bool needs_cgroup;     /* a holder's: it is not to be started without */
     bool made_in_root; /* a holder's: the cgroup is made in BROOD__UNIFIED itself, and not in the holder's own below */
     unsigned hierarchies;          /* a holder's: a bit for each whose directory comes with the plan */

@@ -187,7 +187,8 @@ static int clone_child(brood__launch *l, int *ret_pidfd) {
     if (r < 0)
         return r;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
-    r = __clone(brood__child_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, l, ret_pidfd);
+    r = __clone(brood__child_main, stack + sizeof stack,
+                CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | l->plan->new_namespaces, l, ret_pidfd);
     if (r < 0)
         r = -errno;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);

@@ -17,7 +17,7 @@ for wrong in 0 1X -5; do refused "--memory $wrong: not a size" "--memory=$wrong"
 for wrong in none 0 9999999999; do refused "--pids $wrong: not a number of processes" --pids $wrong -- true; done
 for wrong in 0 1.5.5 20%% 1e3; do refused "--cpu $wrong: not a number of CPUs" --cpu $wrong -- true; done
 refused "--cpu-time 0: not a time" --cpu-time 0 -- true
-refused "--pids limits a tree" --own group --pids 3 -- true
+refused "--pids is for a tree" --own group --pids 3 -- true
 refused "--memory needs somebody who waits" --detach --memory 1G -- true
 refused "did you mean --memory" --mem 1G -- true
 

@@ -70,3 +70,21 @@ kill -KILL "$holder"
 reap
 until_true is_gone "$pid"
 [[ $guarantee == kernel ]] || has "$err" "may live on"
+
+# in a PID namespace, where this user may make one
+brood_run --pid-namespace -- true
+if [[ $status == 0 ]]; then
+    start --pid-namespace -- "$BROOD_CHILD" orphan forever stubborn hold
+    read -r _ <&3
+    read -r _ <&3
+    says ready
+    kill -KILL "$brood"
+    reap # the end of its output is the end of all of them
+    is "$status" 137
+    brood_run --pid-namespace --require kernel --report json -- "$BROOD_CHILD" parent
+    is "$out" 1
+    has "$err" '"guarantee":"kernel"'
+else
+    has "$err" "CAP_SYS_ADMIN"
+fi
+refused "--pid-namespace is for a tree" --own child --pid-namespace -- true

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 
 #define BROOD__LINE_FD 0    /* the holder's end */
+#define BROOD__HOST_FD 3    /* with argv[1] "0", in a PID namespace: the host's pidfd */
 #define BROOD__LINE_FDS 240 /* descriptors in one message; the kernel takes 253 */
 #define BROOD__LINE_MAX_FDS 2048
 
@@ -65,7 +66,8 @@ typedef struct brood__word {
     int value;
     int step, error, index;  /* STARTED: a brood__report; step 0: it runs */
     int denied;              /* a negative errno: something in the tree could not be signalled */
-    uint64_t cgroup_made_ns; /* STARTED: part of the name of its cgroup */
+    uint64_t cgroup_made_ns; /* STARTED: part of the name of its cgroup, as is */
+    int self;                /* the holder's pid, as it sees it */
     uint64_t rss_floor_kb;   /* EXITED: the holder's own peak, which the program's began with */
     bool memory_each;        /* STARTED: memory is limited for each process by itself */
     brood_limit_hit hit;

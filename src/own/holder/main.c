@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -45,6 +46,7 @@ static struct holder {
     bool started;      /* there is a tree, or has been one */
     bool ending;       /* the tree is being killed */
     bool released;     /* nothing is to be killed */
+    bool first;        /* of its PID namespace: nobody in there outlives it */
     bool ignored_ends; /* the host ignores SIGCHLD, and its program may be to do so as well */
     int denied;
     int64_t again_at_ns;   /* ENDING: when it is looked at again */
@@ -295,6 +297,7 @@ static void start_program(brood__packed *packed, const int *fds, uint32_t count)
     int64_t made_ns;
     int cgroups = cgroup_parent(&made_ns);
     word.cgroup_made_ns = (uint64_t)made_ns;
+    word.self = launch.parent;
     say(&word, 1, word.step ? -1 : pidfd, cgroups);
     if (word.step)
         leave();
@@ -385,7 +388,7 @@ static void obey(void) {
         break;
     case BROOD__ORDER_RELEASE:
         h.released = true;
-        if (!h.program)
+        if (!h.program && !h.first)
             leave();
         break;
     }
@@ -415,8 +418,20 @@ static void reap(void) {
     }
     if (count > 0)
         say(words, count, -1, -1);
-    if (pid == -ECHILD || (h.released && !h.program))
+    if (pid == -ECHILD || (h.released && !h.program && !h.first))
         leave();
+}
+
+/* A /proc that shows it, for itself and for what it starts; no mount of ours is seen outside. */
+static void enter_namespace(void) {
+    const long quiet = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    h.first = true;
+    h.host_fd = BROOD__HOST_FD;
+    long r = holder_call(SYS_mount, "none", "/", 0L, (long)(MS_REC | MS_SLAVE), 0L);
+    if (r == 0)
+        r = holder_call(SYS_mount, "proc", "/proc", "proc", quiet, 0L);
+    if (r < 0)
+        report_failure(BROOD_STEP_HOLDER, (int)-r, 0);
 }
 
 /* The parent that it was started by, if that is alive: once it is known to be, its number is nobody else's. */
@@ -424,6 +439,10 @@ static void find_host(const char *number) {
     int host = 0;
     while (number && *number)
         host = host * 10 + (*number++ - '0');
+    if (host == 0) {
+        enter_namespace();
+        return;
+    }
     int fd = (int)holder_call(SYS_pidfd_open, holder_call(SYS_getppid), 0L);
     if (holder_call(SYS_getppid) == 0) /* it was made in another PID namespace than its host's */
         report_failure(BROOD_STEP_HOLDER, ESRCH, 0);
