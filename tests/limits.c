@@ -255,6 +255,32 @@ TEST(limits_cpu_time_without_cgroups) {
     brood__probe_force("cgroup", false);
 }
 
+/* What it has left spins on, and nobody has closed the child. */
+TEST(limits_cpu_time_of_what_outlives_its_program) {
+    uint64_t ignored;
+    watch *w = watch_new();
+    w->more = &ignored;
+    START_KEPT(w, .args = BROOD_ARGS("sh", "-c", "\"$0\" spin & exit 3", CHILD), .own = BROOD_OWN_TREE,
+               .limits = {.cpu_time_ms = 60}, .on_empty = on_empty);
+    RUN();
+    CHECK_EQ(w->ended.code, 3);
+    CHECK_EQ(w->ended.reason, BROOD_REASON_EXITED);
+    brood_child_close(w->child);
+}
+
+TEST(limits_memory_around_a_tree) {
+    NEED(.memory = MEMORY_LIMIT);
+    brood_result *r = result_new();
+    const char *inner = test_program("brood");
+    CHECK_EQ(brood_exec_file_sync(
+                 &(brood_options){.args = BROOD_ARGS(inner, "run", "--memory", "128M", "--", CHILD, "rss", "100000"),
+                                  .own = BROOD_OWN_TREE,
+                                  .limits = {.memory = MEMORY_LIMIT}},
+                 r),
+             0);
+    CHECK_HAS(r->err.bytes, "the memory limit (one around it) was reached");
+}
+
 /* --- the rest --- */
 
 TEST(limits_of_what_is_no_tree) {
@@ -265,9 +291,7 @@ TEST(limits_of_what_is_no_tree) {
                  t, &why,
                  &(brood_options){.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE, .limits = {.pids = UINT64_MAX}}),
              -EINVAL);
-    CHECK_EQ(watch_refused(t, &why,
-                           &(brood_options){.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE, .on_limit = on_limit}),
-             -EINVAL);
+    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .on_limit = on_limit}), -EINVAL);
     CHECK_STR(why.subject, "on_limit");
 }
 

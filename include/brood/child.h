@@ -61,7 +61,8 @@ typedef struct brood_result {
     uint64_t total_us;     /**< from the call to the end of the output, microseconds */
     brood_failure failure; /**< reason NOT_STARTED: why; else zero */
     void *memory;          /**< brood's: brood_result_done frees it */
-    uint64_t reserved[8];  /**< zero */
+    brood_limited memory_limited; /**< whom `limits.memory` held */
+    uint64_t reserved[7];         /**< zero */
 } brood_result;
 
 /** The end of an exec. `result` is borrowed for the call; brood_result_take keeps it. */
@@ -337,7 +338,8 @@ BROOD_API void brood_child_stop(brood_child *child);
 BROOD_API void brood_child_close(brood_child *child);
 
 /**
- * Let it live: no close, timeout, abort or limit stops it from now on. It is still watched, and reaped, while the loop
+ * Let it live: no close, timeout, abort or limit stops it from now on. (What its tree may use, `limits`, is kept all the
+ * same, but for CPU time.) It is still watched, and reaped, while the loop
  * runs. Closed, it gets its on_close at once, with reason UNKNOWN; until it ends, or brood_loop_close, the loop has a
  * handle for it and uv_loop_close says -EBUSY.
  */

@@ -71,7 +71,7 @@ BROOD_API const char *brood_limit_text(brood_limit limit);
  * What a tree may use, all of it together. All-zero: as much as the host. By the tree's cgroup2 where that has the
  * controller (brood_cgroup_adopt), else by the old hierarchies of cgroup v1, if the host may make cgroups there. Where
  * neither is: memory is limited for each process by itself (RLIMIT_AS), which `brood_child_limited` tells and `require`
- * refuses; for pids and cpu the start fails, with BROOD_STEP_LIMIT and -EOPNOTSUPP.
+ * refuses; for pids and cpu the start fails, with BROOD_STEP_CGROUP and -EOPNOTSUPP.
  */
 typedef struct brood_limits {
     uint64_t memory;      /**< bytes, without swap; who needs more is killed by the kernel. 0: no limit */
@@ -93,6 +93,7 @@ typedef struct brood_limit_hit {
     brood_limit limit; /**< which; NONE: none */
     pid_t pid;         /**< MEMORY: the process that the kernel killed; 0 where it was gone before it was seen */
     char name[16];     /**< its name, as ps(1) shows it, cut to 15 bytes; "" where nobody knows */
+    bool around;       /**< MEMORY: it was a limit around the tree, such as a container's, and not its own */
 } brood_limit_hit;
 
 /** How a child ended: a result, never an error. */

@@ -362,6 +362,7 @@ void brood__child_make_result(brood_child *c) {
             .timeout_ms = c->timeout_ms,
             .idle_timeout_ms = c->deadlines.idle_ms,
             .limits = c->limits,
+            .memory_limited = brood_child_limited(c, BROOD_LIMIT_MEMORY),
         },
         c->result);
 }
@@ -529,8 +530,9 @@ static void see_rest_end(brood_child *c) {
 /* Whether it can go on after that: it may be closed in the callback. */
 static bool see_limit(brood_child *c) {
     brood_limit_hit hit;
-    if (brood__owned_hit(&c->owned, &hit) && c->on_limit && !c->closed)
-        c->on_limit(c, &hit, c->data);
+    while (brood__owned_hit(&c->owned, &hit))
+        if (c->on_limit && !c->closed)
+            c->on_limit(c, &hit, c->data);
     if (brood__owned_is_late(&c->owned))
         brood__child_stop(c, BROOD_REASON_CPU_TIME);
     return c->watch.waiting;

@@ -28,7 +28,7 @@ brood_limited brood_child_limited(const brood_child *c, brood_limit limit) {
                               [BROOD_LIMIT_CPU_TIME] = l->cpu_time_ms};
     if (limit > BROOD_LIMIT_CPU_TIME || !asked[limit])
         return BROOD_LIMITED_NONE;
-    return limit == BROOD_LIMIT_MEMORY && c->owned.holder.memory_each ? BROOD_LIMITED_EACH : BROOD_LIMITED_TREE;
+    return limit == BROOD_LIMIT_MEMORY ? c->owned.memory_limited : BROOD_LIMITED_TREE;
 }
 
 void *brood_child_data(const brood_child *c) {

@@ -132,8 +132,8 @@ static int check_ending(const brood_options *o, brood__form form, brood_failure 
         return refuse(why, "limits", "its reserved fields must be zero");
     if (o->limits.memory > INT64_MAX || o->limits.pids > MOST_PIDS || o->limits.cpu_percent > MOST_CPU_PERCENT)
         return refuse(why, "limits", "one of them is more than any machine has");
-    if (o->on_limit && !limited)
-        return refuse(why, "on_limit", "is given, but no limit is");
+    if (o->on_limit && o->own != BROOD_OWN_TREE)
+        return refuse(why, "on_limit", "only a tree has limits as a whole: own is not BROOD_OWN_TREE");
     if (o->on_empty && o->own != BROOD_OWN_TREE)
         return refuse(why, "on_empty", "only a tree is known to be empty: own is not BROOD_OWN_TREE");
     if (o->kill_signal && !brood_signal_name(o->kill_signal))

@@ -86,8 +86,8 @@ static void say_size(sentence *s, uint64_t bytes) {
 
 /* "the memory limit (512 MiB)"; where there is none of its own, that of what it runs in. */
 static void say_memory_limit(sentence *s, const brood__ending *end) {
-    if (!end->limits.memory) {
-        say(s, "a memory limit that it runs within");
+    if (end->exit.hit.around) {
+        say(s, "a memory limit around it");
         return;
     }
     say(s, "the memory limit (");
@@ -252,6 +252,7 @@ void brood__result_make(const brood__ending *end, brood_result *ret) {
         .queued_us = end->started_us ? end->started_us - end->asked_us : 0,
         .total_us = end->now_us - end->asked_us,
         .memory = m,
+        .memory_limited = end->memory_limited,
     };
     if (end->failure)
         ret->failure = *end->failure;

@@ -17,6 +17,7 @@ typedef struct brood__ending {
     uint64_t asked_us, started_us, now_us; /* started_us 0: never */
     uint64_t timeout_ms, idle_timeout_ms;
     brood_limits limits;
+    brood_limited memory_limited;
 } brood__ending;
 
 #define BROOD__NO_MEMORY_FOR_RESULT "there is no memory to describe this result"

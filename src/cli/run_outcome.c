@@ -83,7 +83,7 @@ static const char *describe_hit(const run *r, char *ret_text, size_t size) {
     if (hit->limit != BROOD_LIMIT_MEMORY)
         return ret_text;
     text_write_size(r->options->tree_limits.memory, limit, sizeof limit);
-    const char *which = r->options->tree_limits.memory ? limit : "around it";
+    const char *which = hit->around ? "one around it" : limit;
     if (r->ended.reason == BROOD_REASON_OUT_OF_MEMORY)
         snprintf(ret_text, size, ": the memory limit (%s) was reached", which);
     else if (hit->pid)

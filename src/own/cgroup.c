@@ -124,9 +124,22 @@ static int open_below(int root, const char *path) {
     return fd < 0 ? -errno : fd;
 }
 
+/* A tree of ours, or one that is limited, is not left by what is started in it. */
+static bool may_leave(int dir, const char *path) {
+    static const char *const limits[] = {"memory.max", "pids.max", "cpu.max"};
+    const char *name = strrchr(path, '/') + 1;
+    char text[64];
+    if (strncmp(name, "brood-", 6) == 0 && strncmp(name, "brood-host-", 11) != 0)
+        return false;
+    for (unsigned i = 0; i < CONTROLLERS; i++)
+        if (read_text(dir, limits[i], text, sizeof text) > 0 && strncmp(text, "max", 3) != 0)
+            return false;
+    return true;
+}
+
 /*
- * The nearest cgroup around this process that hands on all of these controllers and in which it may make others: limits
- * are then nested in the same ones as the process's own.
+ * The nearest cgroup around this process that hands on all of these controllers and in which it may make others: what
+ * limits the process limits what is made there as well.
  */
 static int find_place(int root, unsigned wanted) {
     char path[PATH_MAX];
@@ -137,23 +150,34 @@ static int find_place(int root, unsigned wanted) {
         if (fd >= 0 && (controllers_in(fd, "cgroup.subtree_control") & wanted) == wanted &&
             faccessat(fd, ".", W_OK, AT_EACCESS) == 0)
             return fd;
+        bool leave = fd >= 0 && *path && may_leave(fd, path);
         brood__close(fd);
-        if (!*path)
+        if (!leave)
             return -ENOENT;
         *strrchr(path, '/') = '\0';
     }
 }
 
-size_t brood__cgroup_roots(const brood_limits *limits, int *ret_fds, unsigned *ret_hierarchies, bool *ret_in_root) {
+/* Want of descriptors, and not that there is none. */
+static bool is_short(int error) {
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
+
+ssize_t brood__cgroup_roots(const brood_limits *limits, int *ret_fds, unsigned *ret_hierarchies, bool *ret_in_root) {
     const bool wanted[] = {[BROOD__UNIFIED] = true,
                            [BROOD__MEMORY] = limits->memory,
                            [BROOD__PIDS] = limits->pids,
                            [BROOD__CPU] = limits->cpu_percent};
-    size_t count = 0;
+    ssize_t count = 0;
     *ret_hierarchies = 0;
     *ret_in_root = false;
     for (brood__hierarchy i = BROOD__UNIFIED; brood__has(BROOD__CGROUP) && i < BROOD__HIERARCHIES; i++) {
-        int fd = wanted[i] ? open_root(i) : -1;
+        int fd = wanted[i] ? open_root(i) : -ENOENT;
+        if (is_short(fd)) {
+            while (count > 0)
+                brood__close(ret_fds[--count]);
+            return fd;
+        }
         if (fd < 0)
             continue;
         unsigned needed = i == BROOD__UNIFIED ? wanted_by(limits) & controllers_in(fd, "cgroup.controllers") : 0;

@@ -9,10 +9,10 @@
 
 /*
  * Where a tree's cgroups may be made: a descriptor for each hierarchy that there is and that these limits need, in their
- * order, to be closed. How many; *ret_hierarchies has a bit for each. *ret_in_root: a cgroup2 that hands on the
+ * order, to be closed. How many, or a negative errno: want of descriptors. *ret_hierarchies has a bit for each. *ret_in_root: a cgroup2 that hands on the
  * controllers was found, and that is the first of them.
  */
-size_t brood__cgroup_roots(const brood_limits *limits, int *ret_fds, unsigned *ret_hierarchies, bool *ret_in_root);
+ssize_t brood__cgroup_roots(const brood_limits *limits, int *ret_fds, unsigned *ret_hierarchies, bool *ret_in_root);
 
 /* SIGKILL to all in the cgroup that this holder made in `parent_fd`. 0, or a negative errno: -ENOENT: it is gone. */
 int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns);

@@ -179,7 +179,10 @@ static int send_plan(int line, brood__plan *plan) {
     char *none[] = {NULL};
     int fds[BROOD__LINE_MAX_FDS];
     size_t size, others = gather_fds(plan, fds);
-    size_t count = others + brood__cgroup_roots(&plan->tree, fds + others, &plan->hierarchies, &plan->made_in_root);
+    ssize_t roots = brood__cgroup_roots(&plan->tree, fds + others, &plan->hierarchies, &plan->made_in_root);
+    if (roots < 0)
+        return (int)roots;
+    size_t count = others + (size_t)roots;
     brood__packed *packed = brood__plan_pack(plan, plan->envp ? plan->envp : environ ? environ : none, &size);
     int r = packed ? send_block(line, packed, size, fds, count) : -ENOMEM;
     while (count > others)
@@ -319,7 +322,7 @@ bool brood__holder_hear(brood__holder *h, const brood__process *process, brood_e
             h->empty = true;
         } else if (word.kind == BROOD__WORD_LIMIT) {
             h->hit = word.hit;
-            h->hit_untold = true;
+            h->untold[word.hit.limit] = word.hit;
             h->out_of_cpu_time = h->out_of_cpu_time || word.hit.limit == BROOD_LIMIT_CPU_TIME;
         }
     }

@@ -33,6 +33,8 @@ int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *why) {
     if (o->reach != BROOD_OWN_TREE)
         return brood__start(plan, &o->process, why);
     int r = brood__holder_start(plan, &o->holder, &o->process, why);
+    if (r == 0 && plan->tree.memory)
+        o->memory_limited = o->holder.memory_each ? BROOD_LIMITED_EACH : BROOD_LIMITED_TREE;
     o->guarantee =
         o->holder.cgroups >= 0 || o->holder.in_namespace ? BROOD_GUARANTEE_KERNEL : BROOD_GUARANTEE_BEST_EFFORT;
     return r;
@@ -161,10 +163,15 @@ bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t 
 }
 
 bool brood__owned_hit(brood__owned *o, brood_limit_hit *ret_hit) {
-    bool untold = o->holder.hit_untold;
-    *ret_hit = o->holder.hit;
-    o->holder.hit_untold = false;
-    return untold;
+    for (int i = 0; i <= BROOD_LIMIT_CPU_TIME; i++) {
+        brood_limit_hit *hit = &o->holder.untold[i];
+        if (hit->limit == BROOD_LIMIT_NONE)
+            continue;
+        *ret_hit = *hit;
+        hit->limit = BROOD_LIMIT_NONE;
+        return true;
+    }
+    return false;
 }
 
 bool brood__owned_is_late(const brood__owned *o) {

@@ -13,6 +13,7 @@ typedef struct brood__owned {
     brood__holder holder;  /* TREE: its holder */
     brood_ownership reach; /* never DEFAULT */
     brood_guarantee guarantee;
+    brood_limited memory_limited;
     bool ended, reaped;
     int stop_error;     /* a stop could not be sent: a negative errno */
     uint64_t ending_us; /* TREE: since when it is being ended; 0: it is not */

@@ -192,7 +192,11 @@ BROOD__RAW static void join_cgroups(brood__launch *l) {
 }
 
 BROOD__RAW static void limit_memory(brood__launch *l) {
-    struct rlimit64 limit = {l->plan->memory_each, l->plan->memory_each};
+    uint64_t most = l->plan->memory_each;
+    struct rlimit64 limit = {.rlim_cur = RLIM64_INFINITY, .rlim_max = RLIM64_INFINITY};
+    syscall(SYS_prlimit64, 0, RLIMIT_AS, NULL, &limit); /* which may be lower already */
+    limit.rlim_cur = limit.rlim_cur < most ? limit.rlim_cur : most;
+    limit.rlim_max = limit.rlim_max < most ? limit.rlim_max : most;
     long r = RAW(SYS_prlimit64, 0, RLIMIT_AS, &limit, NULL);
     if (r < 0)
         give_up(l, BROOD_STEP_CGROUP, (int)-r, BROOD_LIMIT_MEMORY);

@@ -131,8 +131,8 @@ static int make_in(brood__hierarchy hierarchy, int parent) {
     }
     *p = (place){parent, -1};
     int r = (int)holder_call(SYS_mkdirat, (long)parent, cgroup.name, 0755L);
-    if (r == 0)
-        r = p->dir = open_dir(parent, cgroup.name);
+    if (r == 0 && (r = p->dir = open_dir(parent, cgroup.name)) < 0)
+        holder_call(SYS_unlinkat, (long)parent, cgroup.name, (long)AT_REMOVEDIR);
     if (r < 0)
         leave_place(p);
     return r;
@@ -154,16 +154,19 @@ int cgroup_make(int root, bool in_root) {
     return dir;
 }
 
-static void add_join(brood__plan *plan, brood__hierarchy hierarchy) {
+static int add_join(brood__plan *plan, brood__hierarchy hierarchy) {
     int *join = plan->joins;
     int fd = holder_open(cgroup.places[hierarchy].dir, "cgroup.procs", O_WRONLY);
+    if (fd < 0)
+        return fd;
     while (*join)
         join++;
-    *join = fd > 0 ? fd : 0;
+    *join = fd;
+    return 0;
 }
 
-void cgroup_join(brood__plan *plan) {
-    add_join(plan, BROOD__UNIFIED);
+int cgroup_join(brood__plan *plan) {
+    return add_join(plan, BROOD__UNIFIED);
 }
 
 void cgroup_joined(brood__plan *plan) {
@@ -208,6 +211,8 @@ static int limit_memory(brood__plan *plan, const int *roots) {
     if (r != -ENOENT)
         return r;
     int dir = old_place(roots, BROOD__MEMORY, "memory");
+    if (cgroup_is_short(dir))
+        return dir;
     if (dir < 0) {
         plan->memory_each = bytes;
         return plan->needs_cgroup ? -EOPNOTSUPP : 0;
@@ -216,8 +221,7 @@ static int limit_memory(brood__plan *plan, const int *roots) {
     write_number(dir, "memory.memsw.limit_in_bytes", bytes, "");
     holder_close(cgroup.memory_events);
     ask_for_memory_signal(dir);
-    add_join(plan, BROOD__MEMORY);
-    return r;
+    return r < 0 ? r : add_join(plan, BROOD__MEMORY);
 }
 
 static int limit_pids(brood__plan *plan, const int *roots) {
@@ -225,9 +229,10 @@ static int limit_pids(brood__plan *plan, const int *roots) {
     if (r == -ENOENT) {
         dir = old_place(roots, BROOD__PIDS, "pids");
         if (dir < 0)
-            return -EOPNOTSUPP;
+            return cgroup_is_short(dir) ? dir : -EOPNOTSUPP;
         r = write_number(dir, "pids.max", plan->tree.pids, "");
-        add_join(plan, BROOD__PIDS);
+        if (r == 0)
+            r = add_join(plan, BROOD__PIDS);
     }
     cgroup.pids_events = holder_open(dir, "pids.events", O_RDONLY);
     return r;
@@ -240,11 +245,12 @@ static int limit_cpu(brood__plan *plan, const int *roots) {
         return r;
     int dir = old_place(roots, BROOD__CPU, "cpu");
     if (dir < 0)
-        return -EOPNOTSUPP;
+        return cgroup_is_short(dir) ? dir : -EOPNOTSUPP;
     write_number(dir, "cpu.cfs_period_us", CPU_PERIOD_US, "");
     r = write_number(dir, "cpu.cfs_quota_us", quota_us, "");
-    add_join(plan, BROOD__CPU);
-    return r;
+    if (r == -EINVAL) /* a quota around it is lower, which holds as well */
+        r = 0;
+    return r < 0 ? r : add_join(plan, BROOD__CPU);
 }
 
 int cgroup_limit(brood__plan *plan, const int *roots, brood_limit *ret_limit) {
@@ -260,17 +266,43 @@ int cgroup_limit(brood__plan *plan, const int *roots, brood_limit *ret_limit) {
 
 /* --- what is counted --- */
 
+static bool read_file(int dir, const char *file, const char *word, uint64_t *ret_value) {
+    int fd = dir < 0 ? -1 : holder_open(dir, file, O_RDONLY);
+    bool ok = holder_read_value(fd, word, ret_value);
+    holder_close(fd);
+    return ok;
+}
+
+/* Of a file that is polled: one that was taken away would say so for ever. */
+static uint64_t read_polled(int *fd, const char *word) {
+    uint64_t value = 0;
+    if (*fd >= 0 && !holder_read_value(*fd, word, &value)) {
+        holder_close(*fd);
+        *fd = -1;
+    }
+    return value;
+}
+
 cgroup_counts cgroup_count(void) {
-    cgroup_counts counts = {0};
-    holder_read_value(cgroup.memory_events, "oom_kill", &counts.killed);
-    holder_read_value(cgroup.pids_events, "max", &counts.refused);
-    return counts;
+    return (cgroup_counts){.killed = read_polled(&cgroup.memory_events, "oom_kill"),
+                           .refused = read_polled(&cgroup.pids_events, "max")};
+}
+
+/* v1's own counts of it stay 0 on newer kernels: there it is told by the peak, short of what is charged at once. */
+bool cgroup_is_full(void) {
+    uint64_t times = 0, peak = 0, limit = UINT64_MAX;
+    int old = cgroup.places[BROOD__MEMORY].dir;
+    if (old < 0)
+        return holder_read_value(cgroup.memory_events, "max", &times) && times > 0;
+    read_file(old, "memory.max_usage_in_bytes", "", &peak);
+    read_file(old, "memory.limit_in_bytes", "", &limit);
+    return peak >= limit - limit / 16;
 }
 
 void cgroup_events(struct pollfd *ret_killed, struct pollfd *ret_refused) {
     *ret_killed = cgroup.memory_signal >= 0 ? (struct pollfd){.fd = cgroup.memory_signal, .events = POLLIN}
                                             : (struct pollfd){.fd = cgroup.memory_events, .events = POLLPRI};
-    *ret_refused = (struct pollfd){.fd = cgroup.pids_events, .events = POLLPRI};
+    *ret_refused = (struct pollfd){.fd = cgroup_must_be_asked() ? -1 : cgroup.pids_events, .events = POLLPRI};
 }
 
 bool cgroup_must_be_asked(void) {
@@ -280,13 +312,6 @@ bool cgroup_must_be_asked(void) {
 bool cgroup_signal_seen(void) {
     uint64_t signals;
     return cgroup.memory_signal >= 0 && holder_read(cgroup.memory_signal, &signals, sizeof signals) > 0;
-}
-
-static bool read_file(int dir, const char *file, const char *word, uint64_t *ret_value) {
-    int fd = dir < 0 ? -1 : holder_open(dir, file, O_RDONLY);
-    bool ok = holder_read_value(fd, word, ret_value);
-    holder_close(fd);
-    return ok;
 }
 
 bool cgroup_cpu_us(uint64_t *ret_us) {
@@ -357,10 +382,10 @@ static void leave_somebody_to_remove(void) {
     int unified = cgroup.places[BROOD__UNIFIED].dir;
     struct pollfd events = {.fd = unified < 0 ? -1 : holder_open(unified, "cgroup.events", O_RDONLY),
                             .events = POLLPRI};
-    for (char text[256]; !take_away();) {
+    while (!take_away()) {
         struct timespec pause = {.tv_sec = 1}; /* should the kernel not tell, or of another hierarchy */
         holder_call(SYS_ppoll, &events, 1L, &pause, 0L, 0L);
-        holder_call(SYS_pread64, (long)events.fd, text, sizeof text, 0L); /* or it is told again at once */
+        read_polled(&events.fd, "populated"); /* or it is told again at once */
     }
     for (;;)
         holder_call(SYS_exit_group, 0L);

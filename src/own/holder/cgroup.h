@@ -7,6 +7,7 @@
 
 #include "process/plan.h"
 
+#include <errno.h>
 #include <poll.h>
 
 /*
@@ -15,14 +16,19 @@
  */
 int cgroup_make(int root, bool in_root);
 
+/* An errno that means want of descriptors or memory, and not that there is no cgroup to be had. */
+static inline bool cgroup_is_short(int error) {
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
+
 /*
  * Limit what the plan says, in it or in others that are made for it and that the plan then joins; memory else for each
  * process. `roots` has a descriptor for each hierarchy, or -1. 0, or a negative errno and the limit that cannot be kept.
  */
 int cgroup_limit(brood__plan *plan, const int *roots, brood_limit *ret_limit);
 
-/* Where it cannot be born there: the plan joins it. */
-void cgroup_join(brood__plan *plan);
+/* Where it cannot be born there: the plan joins it. 0, or a negative errno. */
+int cgroup_join(brood__plan *plan);
 /* It has joined what it was to, or has failed to. */
 void cgroup_joined(brood__plan *plan);
 
@@ -36,6 +42,9 @@ typedef struct cgroup_counts {
 } cgroup_counts;
 
 cgroup_counts cgroup_count(void);
+
+/* It has reached its own limit of memory at some time: else whoever was killed has met one around it. */
+bool cgroup_is_full(void);
 
 /* What tells that there may be more of each, to be polled. */
 void cgroup_events(struct pollfd *ret_killed, struct pollfd *ret_refused);

@@ -3,7 +3,7 @@
  * host says so, or when the host has gone, however it went: the end of the line tells, or the host's pidfd, should a
  * fork of the host still have the line open. It reports how the program ended and when nothing of the tree is left.
  *
- * It has one thread, no library, no files but its own three, and blocks every signal, so that a Ctrl-C or a kill of the
+ * It has one thread and no library, and blocks every signal, so that a Ctrl-C or a kill of the
  * process group it was born in does not end it before its work is done.
  */
 #include "own/holder/cgroup.h"
@@ -35,6 +35,8 @@
 #define LATE_LOOKS 50
 #define ASK_NS 200000000        /* where it does not tell at all */
 #define CPU_SHORTEST_NS 5000000 /* between two looks at the CPU time */
+#define CPU_IDLE_NS 200000000
+#define CPU_SELDOM 50 /* times as long as it took */
 
 int main(int argc, char **argv);
 
@@ -56,6 +58,8 @@ static struct holder {
     int64_t look_at_ns;    /* when; INT64_MAX: when the kernel tells */
     uint64_t cpu_limit_us; /* 0: none, or it was told */
     int64_t cpu_at_ns;     /* when it is looked at */
+    uint64_t cpu_used_us;  /* at the last look */
+    int64_t cpu_pause_ns;
 } h = {.host_fd = -1, .hearing = true, .look_at_ns = INT64_MAX};
 
 static _Noreturn void leave(void) {
@@ -66,11 +70,12 @@ static _Noreturn void leave(void) {
 
 /* --- the line --- */
 
-static void send_words(const struct msghdr *message, int flags) {
+static long send_words(const struct msghdr *message, int flags) {
     long r;
     do /* where nobody hears it any more, it fails */
         r = holder_call(SYS_sendmsg, (long)BROOD__LINE_FD, message, (long)(MSG_NOSIGNAL | flags));
     while (r == -EINTR);
+    return r;
 }
 
 /* Words go together, so that who hears the first knows the others. */
@@ -96,12 +101,11 @@ static void say(brood__word *words, int count, int fd, int other_fd) {
     send_words(&message, 0);
 }
 
-/* What may come often is not waited for: a host that does not listen must not hold up the holder. */
-static void mention(brood_limit limit, int pid, const char *name) {
-    brood__word word = {.kind = BROOD__WORD_LIMIT, .denied = h.denied, .hit = {.limit = limit, .pid = pid}};
+/* What may come often is not waited for: a host that does not listen must not hold up the holder. False: again later. */
+static bool mention(const brood_limit_hit *hit) {
+    brood__word word = {.kind = BROOD__WORD_LIMIT, .denied = h.denied, .hit = *hit};
     struct iovec part = {.iov_base = &word, .iov_len = sizeof word};
-    brood__append_text(word.hit.name, 0, name);
-    send_words(&(struct msghdr){.msg_iov = &part, .msg_iovlen = 1}, MSG_DONTWAIT);
+    return send_words(&(struct msghdr){.msg_iov = &part, .msg_iovlen = 1}, MSG_DONTWAIT) != -EAGAIN;
 }
 
 /* Until there is something to read, which may never be: a fork of the host that has gone may have the line open. */
@@ -148,21 +152,34 @@ static bool take_fds(void *bytes, size_t size, int *fds, uint32_t wanted, uint32
     return true;
 }
 
+/* --- the end of it --- */
+
+static void look_again_later(void) {
+    h.again_at_ns = holder_now_ns() + h.again_ns;
+}
+
+static void end_tree(void) {
+    h.ending = true;
+    h.again_ns = AGAIN_FIRST_NS;
+    if (!cgroup_kill())
+        tree_chase();
+    look_again_later();
+}
+
 /* --- limits --- */
 
 /* Whether the kernel has done what a limit asks of it; it is told, and of forks only once: they may be many. */
 static void look_at_counts(void) {
     cgroup_counts now = cgroup_count();
     if (now.killed > h.told.killed) {
-        int pid = 0;
-        char name[16] = "";
-        tree_find_killed(&pid, name);
-        mention(BROOD_LIMIT_MEMORY, pid, name);
-        h.late_looks = 0;
+        brood_limit_hit hit = {.limit = BROOD_LIMIT_MEMORY, .around = !cgroup_is_full()};
+        if (!tree_find_killed(h.program, &hit.pid, hit.name))
+            hit.pid = hit.name[0] = 0;
+        h.told.killed = mention(&hit) ? now.killed : h.told.killed;
+        h.late_looks = h.told.killed == now.killed ? 0 : LATE_LOOKS;
     }
-    if (now.refused > 0 && h.told.refused == 0)
-        mention(BROOD_LIMIT_PIDS, 0, "");
-    h.told = now;
+    if (now.refused > 0 && h.told.refused == 0 && mention(&(brood_limit_hit){.limit = BROOD_LIMIT_PIDS}))
+        h.told.refused = now.refused;
     bool ask = cgroup_must_be_asked() && h.told.refused == 0;
     if (h.late_looks > 0)
         h.late_looks--;
@@ -179,19 +196,37 @@ static int count_cpus(void) {
     return count > 0 ? count : 1;
 }
 
-/* What is left lasts for so long at least, if all CPUs are at it. */
+/* The host stops it, and if it is too late for that, since the program has ended, so what it has left is ended. */
+static void see_cpu_time_over(void) {
+    if (!h.program)
+        end_tree();
+    else if (!mention(&(brood_limit_hit){.limit = BROOD_LIMIT_CPU_TIME}))
+        return;
+    h.cpu_limit_us = 0;
+}
+
+static int64_t longest(int64_t one, int64_t other) {
+    return one > other ? one : other;
+}
+
+/*
+ * What is left lasts for so long at least, if all CPUs are at it. A tree that does nothing is looked at less and less
+ * often, and where looking takes long, that is seldom.
+ */
 static void look_at_cpu_time(void) {
+    int64_t begun_ns = holder_now_ns();
     uint64_t used_us;
     if (!cgroup_cpu_us(&used_us))
         used_us = tree_cpu_us();
-    if (used_us >= h.cpu_limit_us) {
-        h.cpu_limit_us = 0;
-        mention(BROOD_LIMIT_CPU_TIME, 0, "");
-        return;
-    }
-    uint64_t left_us = (h.cpu_limit_us - used_us) / (uint64_t)count_cpus();
-    int64_t pause_ns = left_us < 3600000000 ? (int64_t)left_us * 1000 : 3600000000000;
-    h.cpu_at_ns = holder_now_ns() + (pause_ns > CPU_SHORTEST_NS ? pause_ns : CPU_SHORTEST_NS);
+    int64_t done_ns = holder_now_ns();
+    bool idle = used_us == h.cpu_used_us;
+    h.cpu_pause_ns = !idle ? CPU_SHORTEST_NS : h.cpu_pause_ns < CPU_IDLE_NS ? h.cpu_pause_ns * 2 : CPU_IDLE_NS;
+    h.cpu_used_us = used_us;
+    if (used_us >= h.cpu_limit_us)
+        see_cpu_time_over();
+    uint64_t left_us = used_us < h.cpu_limit_us ? (h.cpu_limit_us - used_us) / (uint64_t)count_cpus() : 0;
+    int64_t left_ns = left_us < 3600000000 ? (int64_t)left_us * 1000 : 3600000000000;
+    h.cpu_at_ns = done_ns + longest(longest(left_ns, h.cpu_pause_ns), CPU_SELDOM * (done_ns - begun_ns));
 }
 
 /* --- the start --- */
@@ -213,9 +248,11 @@ static void report_failure(int step, int error, int index) {
 /* Born in the cgroup, or where that is not allowed, but the cgroup is ours, joining it before it is the program. */
 static long launch_into(brood__launch *launch, int cgroup, int *ret_pidfd) {
     long pid = holder_launch(launch, cgroup, ret_pidfd);
-    if (pid >= 0 || pid == -EAGAIN || pid == -ENOMEM) /* as it would be without */
+    if (pid >= 0 || pid == -EAGAIN || cgroup_is_short((int)pid)) /* as it would be without */
         return pid;
-    cgroup_join(launch->plan);
+    int r = cgroup_join(launch->plan);
+    if (r < 0)
+        return r;
     pid = holder_launch(launch, -1, ret_pidfd);
     if (pid < 0 || launch->report.step != BROOD_STEP_CGROUP)
         return pid;
@@ -240,11 +277,13 @@ static long launch_program(brood__launch *launch, int *roots, int *ret_pidfd) {
     if (cgroup >= 0) {
         limit_tree(plan, roots);
         long pid = launch_into(launch, cgroup, ret_pidfd);
-        if (pid >= 0 || pid == -EAGAIN || pid == -ENOMEM)
+        if (pid >= 0 || pid == -EAGAIN || cgroup_is_short((int)pid))
             return pid;
         cgroup_joined(plan);
         cgroup_remove();
     }
+    if (cgroup_is_short(cgroup) && root >= 0)
+        report_failure(BROOD_STEP_HOLDER, -cgroup, 0);
     if (plan->needs_cgroup)
         report_failure(BROOD_STEP_HOLDER, EOPNOTSUPP, 0);
     limit_tree(plan, roots);
@@ -321,18 +360,6 @@ static void start(const brood__order *order, const int *fds) {
 }
 
 /* --- its work --- */
-
-static void look_again_later(void) {
-    h.again_at_ns = holder_now_ns() + h.again_ns;
-}
-
-static void end_tree(void) {
-    h.ending = true;
-    h.again_ns = AGAIN_FIRST_NS;
-    if (!cgroup_kill())
-        tree_chase();
-    look_again_later();
-}
 
 /* Something of it is still there: it is dying, it was made meanwhile, or it has left the cgroup, as root may. */
 static void end_again(void) {
@@ -475,6 +502,10 @@ static void lose_host(void) {
         end_tree();
 }
 
+static bool looks_at_cpu_time(void) {
+    return h.cpu_limit_us && !h.ending && !h.released;
+}
+
 static int64_t earlier(int64_t one, int64_t other) {
     return one < other ? one : other;
 }
@@ -485,7 +516,7 @@ static int64_t next_look_ns(void) {
     if (h.ending)
         next = earlier(next, h.again_at_ns);
     next = earlier(next, h.look_at_ns);
-    if (h.cpu_limit_us && h.program && !h.ending)
+    if (looks_at_cpu_time())
         next = earlier(next, h.cpu_at_ns);
     return next;
 }
@@ -495,7 +526,7 @@ static void look(int64_t now_ns) {
         end_again();
     if (now_ns >= h.look_at_ns)
         look_at_counts();
-    if (h.cpu_limit_us && h.program && !h.ending && now_ns >= h.cpu_at_ns)
+    if (looks_at_cpu_time() && now_ns >= h.cpu_at_ns)
         look_at_cpu_time();
 }
 

@@ -33,6 +33,7 @@ static struct tree {
     long count, room;
     unsigned char *member;  /* a bit for each pid */
     unsigned char *stopped; /* likewise: it was sent SIGSTOP */
+    unsigned char *mourned; /* likewise: that it was killed has been seen */
     unsigned char *killed;  /* likewise: a child of the holder's, which was sent SIGKILL and has yet to be reaped */
 } tree;
 
@@ -46,6 +47,11 @@ static void set(unsigned char *bits, int pid) {
 
 static void clear(unsigned char *bits, int pid) {
     bits[pid / 8] = 0; /* its neighbours are to be cleared as well */
+}
+
+static void clear_one(unsigned char *bits, int pid) {
+    if (has(bits, pid)) /* or its page would be touched for nothing */
+        bits[pid / 8] &= (unsigned char)~(1 << (pid % 8));
 }
 
 /* Where there is none, those behind are seen in a later pass, when some of these are gone. */
@@ -90,7 +96,8 @@ int tree_prepare(void) {
     tree.member = holder_map((size_t)MOST_PIDS / 8);
     tree.stopped = holder_map((size_t)MOST_PIDS / 8);
     tree.killed = holder_map((size_t)MOST_PIDS / 8);
-    return tree.found && tree.member && tree.stopped && tree.killed ? 0 : -ENOMEM;
+    tree.mourned = holder_map((size_t)MOST_PIDS / 8);
+    return tree.found && tree.member && tree.stopped && tree.killed && tree.mourned ? 0 : -ENOMEM;
 }
 
 /* "PID (name) state parent …": a name may hold anything, so what counts is its last parenthesis. */
@@ -247,14 +254,18 @@ static uint64_t number_in(const char *text, long len, int field) {
     return number;
 }
 
-/* It may be told by its exit code, which is shown to whoever may trace it, or by what is pending. */
-static bool is_killed(const char *text, long len) {
+typedef enum fate { ALIVE, DYING, DEAD } fate; /* by SIGKILL */
+
+/* It is told by what is pending, or by the exit code, which is shown to whoever may trace it. */
+static fate fate_of(const char *text, long len) {
     enum { STATE = 3, FLAGS = 9, PENDING = 31, EXIT_CODE = 52, EXITING = 4 };
     char state = *field_of(text, len, STATE);
+    bool killed = (number_in(text, len, EXIT_CODE) & 0x7f) == SIGKILL;
+    if (state == 'Z' || state == 'X')
+        return killed ? DEAD : ALIVE;
     if (number_in(text, len, PENDING) >> (SIGKILL - 1) & 1)
-        return true;
-    bool ending = state == 'Z' || state == 'X' || (number_in(text, len, FLAGS) & EXITING) != 0;
-    return ending && (number_in(text, len, EXIT_CODE) & 0x7f) == SIGKILL;
+        return DYING;
+    return killed && (number_in(text, len, FLAGS) & EXITING) ? DYING : ALIVE;
 }
 
 static void take_name(const char *text, long len, char ret_name[16]) {
@@ -269,19 +280,31 @@ static void take_name(const char *text, long len, char ret_name[16]) {
     ret_name[at] = '\0';
 }
 
-bool tree_find_killed(int *ret_pid, char ret_name[16]) {
+bool tree_find_killed(int program, int *ret_pid, char ret_name[16]) {
     char text[STAT_SIZE];
+    int count = 0;
+    fate best = ALIVE;
     find_tree((int)holder_call(SYS_getpid));
     for (long i = 0; i < tree.count; i++) {
         int pid = tree.found[i].pid;
         long len = has(tree.member, pid) ? read_stat(pid, text) : 0;
-        if (len <= 0 || !is_killed(text, len))
+        fate now = len > 0 ? fate_of(text, len) : ALIVE;
+        if (now == ALIVE)
+            clear_one(tree.mourned, pid);
+        if (now == ALIVE || has(tree.mourned, pid))
             continue;
+        set(tree.mourned, pid);
+        if (*ret_pid == program && count > 0)
+            continue;
+        bool better = pid == program || (now == DYING && best != DYING);
+        count = better ? 1 : now == best || best == ALIVE ? count + 1 : count;
+        if (!better && best != ALIVE)
+            continue;
+        best = now;
         *ret_pid = pid;
         take_name(text, len, ret_name);
-        return true;
     }
-    return false;
+    return count == 1;
 }
 
 /* Each has its own, and that of those that it has waited for; who is waited for by the holder is the holder's. */
@@ -304,7 +327,8 @@ uint64_t tree_cpu_us(void) {
 /* --- what runs away --- */
 
 void tree_reaped(int pid) {
-    tree.killed[pid / 8] &= (unsigned char)~(1 << (pid % 8));
+    clear_one(tree.killed, pid);
+    clear_one(tree.mourned, pid);
 }
 
 static void kill_child(int pid) {

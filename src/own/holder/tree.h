@@ -24,8 +24,11 @@ int tree_kill(void);
  */
 void tree_chase(void);
 
-/* One of it that SIGKILL is ending, or has ended, and that nobody has reaped yet. False: none is seen. */
-bool tree_find_killed(int *ret_pid, char ret_name[16]);
+/*
+ * Who of it SIGKILL is ending now: the program, if it is among them, else who is dying rather than dead. Each is found
+ * only once. False: none is seen, or they cannot be told apart.
+ */
+bool tree_find_killed(int program, int *ret_pid, char ret_name[16]);
 
 /* CPU time of all of it, the dead included. */
 uint64_t tree_cpu_us(void);
