@@ -4,7 +4,8 @@ _brood_run_options='--cwd -C --env -e --clear-env --user --group --groups --umas
     --stdin --stdout --stderr --stderr-to-stdout --append --close-fds
     --timeout -t --idle-timeout --kill-after -k --signal -s --preserve-status -p --own --tree --pid-namespace --require
     --memory --pids --cpu --cpu-time --detach
-    --report --report-file --quiet -q --verbose -v --help -h'
+    --init --signal-group -g --warn-zombies -w --remap-exit --parent-death
+    --report --report-file --quiet -q --verbose -v --license -l --help -h'
 
 # Whether an option of `brood run` takes a value.
 _brood_run_takes_value() {
@@ -12,7 +13,7 @@ _brood_run_takes_value() {
     --cwd | -C | --env | -e | --user | --group | --groups | --umask | --nice | --limit) return 0 ;;
     --stdin | --stdout | --stderr | --timeout | -t | --idle-timeout | --kill-after | -k) return 0 ;;
     --signal | -s | --own | --require | --report | --report-file) return 0 ;;
-    --memory | --pids | --cpu | --cpu-time) return 0 ;;
+    --memory | --pids | --cpu | --cpu-time | --remap-exit | --parent-death) return 0 ;;
     esac
     return 1
 }
@@ -42,9 +43,10 @@ _brood_run_value() {
         compopt -o nospace
         COMPREPLY=($(compgen -S = -W $'as\ncore\ncpu\ndata\nfsize\nlocks\nmemlock\nmsgqueue\nnice\nnofile\nnproc\nrss\nrtprio\nrttime\nsigpending\nstack' -- "$cur"))
         ;;
-    --signal | -s) COMPREPLY=($(compgen -W $'HUP\nINT\nQUIT\nUSR1\nUSR2\nALRM\nTERM\nCONT\nWINCH\nKILL' -- "$cur")) ;;
+    --signal | -s | --parent-death) COMPREPLY=($(compgen -W $'HUP\nINT\nQUIT\nUSR1\nUSR2\nALRM\nTERM\nCONT\nWINCH\nKILL' -- "$cur")) ;;
     --own) COMPREPLY=($(compgen -W $'child\ngroup\ntree\nnone' -- "$cur")) ;;
     --require) COMPREPLY=($(compgen -W $'best-effort\nkernel' -- "$cur")) ;;
+    --remap-exit) COMPREPLY=($(compgen -W $'130\n137\n143' -- "$cur")) ;;
     --report) COMPREPLY=($(compgen -W json -- "$cur")) ;;
     --umask) COMPREPLY=($(compgen -W $'022\n027\n077' -- "$cur")) ;;
     --memory) COMPREPLY=($(compgen -W $'512M\n1G\n4G' -- "$cur")) ;;

@@ -6,7 +6,7 @@ function __brood_run_words
     test (count $words) -ge 2; and test $words[2] = run; or return 1
     set -l valued -C --cwd -e --env --user --group --groups --umask --nice --limit --stdin --stdout --stderr \
         -t --timeout --idle-timeout -k --kill-after -s --signal --own --require --memory --pids --cpu --cpu-time \
-        --report --report-file
+        --remap-exit --parent-death --report --report-file
     set -l i 3
     while test $i -le (count $words)
         if test $words[$i] = --
@@ -76,10 +76,16 @@ complete $run -l pids -x -d 'Processes and threads of its tree'
 complete $run -l cpu -x -d 'CPUs that its tree may use'
 complete $run -l cpu-time -x -a '500ms 10s 1m 1h' -d 'Stop it after so much CPU time'
 complete $run -l detach -d 'Start it, print its pid, leave'
+complete $run -l init -d 'Adopt and reap orphans, pass signals on, end with the command'
+complete $run -s g -l signal-group -d 'With --init: signals go to its process group'
+complete $run -s w -l warn-zombies -d 'With --init: tell of each orphan that is reaped'
+complete $run -l remap-exit -x -a '130 137 143' -d 'Exit with 0 if the command exits so'
+complete $run -l parent-death -x -a 'HUP INT QUIT USR1 USR2 TERM KILL' -d 'A signal at the end of the parent'
 complete $run -l report -x -a json -d 'Report how it ended'
 complete $run -l report-file -r -F -d 'The report goes to a file'
 complete $run -s q -l quiet -d 'Not a word about how it ended'
 complete $run -s v -l verbose -d 'Say what is started, signalled and how it ended'
+complete $run -s l -l license -d 'Print the license'
 complete $run -s h -l help -d 'Print help'
 complete $run -a '(__fish_complete_command)' -d Command
 complete -c brood -n '__brood_run_words >/dev/null' -a '(__brood_run_complete_command)'

@@ -29,7 +29,8 @@ static size_t split(const uint8_t *data, size_t size, char **words) {
 }
 
 static void check_accepted(const run_options *o, char *const *words, size_t count) {
-    MUST(o->help || (o->command >= words && o->command < words + count && o->command[0]));
+    MUST(o->help || o->license || (o->command >= words && o->command < words + count && o->command[0]));
+    MUST(!(o->signal_group || o->warn_zombies) || o->init || o->help || o->license);
     MUST(o->nice >= -40 && o->nice <= 39);
     MUST(o->umask.mode <= 0777);
     MUST(o->signal == 0 || brood_signal_name(o->signal));

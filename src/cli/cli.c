@@ -56,6 +56,19 @@ void cli_remark(const char *command, const char *format, ...) {
     if (poll(&err, 1, 0) == 1 && write(STDERR_FILENO, line, len) < 0) {} /* room for PIPE_BUF bytes, and so for it */
 }
 
+/* The file itself, so that what is printed is what is distributed. */
+__asm__(".pushsection .rodata.brood_license, \"a\"\n"
+        "brood_license:\n"
+        ".incbin \"" BROOD_LICENSE_FILE "\"\n"
+        ".byte 0\n"
+        ".popsection\n");
+extern const char brood_license[] __attribute__((visibility("hidden")));
+
+int cli_print_license(const char *command) {
+    fputs(brood_license, stdout);
+    return cli_flush(command, 0);
+}
+
 int cli_flush(const char *command, int status) {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;

@@ -44,6 +44,9 @@ void cli_remark(const char *command, const char *format, ...) __attribute__((for
 /** Write it all, also to what somebody else made non-blocking. Returns 0 or a negative errno. */
 int cli_write_all(int fd, const char *bytes, size_t len);
 
+/** Print the license, flushed as by cli_flush. Returns an exit status. */
+int cli_print_license(const char *command);
+
 /** Flush what was printed. Returns `status`, or CLI_FAILED after a complaint if it did not all get out. */
 int cli_flush(const char *command, int status);
 

@@ -65,9 +65,14 @@ static bool is_deadly(int signal) {
 }
 
 /* To a group all of them, as a terminal would; to a whole tree what is to end it. */
+static bool is_for_all(const forward *f, int signal) {
+    if (f->reach == FORWARD_AS_OWNED)
+        return f->own == BROOD_OWN_GROUP || (f->own == BROOD_OWN_TREE && (is_deadly(signal) || signal == SIGKILL));
+    return f->reach == FORWARD_TO_ALL || signal == SIGKILL;
+}
+
 static int send_signal(forward *f, int signal) {
-    bool to_all = f->own == BROOD_OWN_GROUP || (f->own == BROOD_OWN_TREE && (is_deadly(signal) || signal == SIGKILL));
-    return to_all ? brood_child_kill_owned(f->child, signal) : brood_child_kill(f->child, signal);
+    return is_for_all(f, signal) ? brood_child_kill_owned(f->child, signal) : brood_child_kill(f->child, signal);
 }
 
 static void pass_on(forward *f, int signal) {
@@ -116,6 +121,16 @@ static void suspend(pid_t who) {
     kill(who, SIGTSTP);
     sigprocmask(SIG_UNBLOCK, &stop, NULL); /* it is delivered here, and here we wake up */
     sigprocmask(SIG_BLOCK, &stop, NULL);
+}
+
+/* The foreground, from our group to the command's or back. */
+static void give_terminal(forward *f) {
+    if (f->gives_terminal && f->group > 0 && f->group != getpgrp() && terminal_hand(f->terminal, getpgrp(), f->group))
+        f->given = true;
+}
+
+static bool take_terminal(const forward *f) {
+    return f->given && terminal_hand(f->terminal, f->group, getpgrp());
 }
 
 static void handle(forward *f, int signal, int code) {
@@ -172,12 +187,17 @@ static void follow_a_stop(forward *f) {
     if (signal == 0)
         return;
     if ((signal == SIGTTIN || signal == SIGTTOU) && getpgid(pid) != getpgrp()) {
-        f->on_held(f->data, signal);
+        if (f->given && terminal_is_of(f->terminal, f->group)) /* it was quicker than we with its terminal */
+            brood_child_kill_owned(f->child, SIGCONT);
+        else
+            f->on_held(f->data, signal);
     } else if (f->stop_wanted) {
         f->stop_wanted = false;
         suspend(getpid());
-    } else if (signal == SIGTSTP && terminal_in_foreground(f->terminal)) {
+        give_terminal(f);
+    } else if (signal == SIGTSTP && (terminal_in_foreground(f->terminal) || take_terminal(f))) {
         suspend(0); /* the rest of the pipeline too, as if Ctrl-Z had been typed */
+        give_terminal(f);
     }
 }
 
@@ -200,6 +220,8 @@ static void read_signals(forward *f) {
         else
             handle(f, (int)info.ssi_signo, info.ssi_code);
     }
+    if (child_changed && f->on_children)
+        f->on_children(f->data);
     if (child_changed && f->child)
         follow_a_stop(f);
     if (f->own == BROOD_OWN_TREE && f->stop_wanted) { /* nobody tells us when it has stopped */
@@ -240,6 +262,8 @@ int forward_open(forward *f, uv_loop_t *loop) {
         f->fd = -1;
         return r;
     }
+    if (f->gives_terminal)
+        sigaddset(&set, SIGTTOU); /* in the background we are to complain all the same */
     block(SIG_SETMASK, set);
     uv_timer_init(loop, &f->kill_timer);
     uv_timer_init(loop, &f->stop_timer);
@@ -254,6 +278,7 @@ int forward_open(forward *f, uv_loop_t *loop) {
 void forward_child_started(forward *f) {
     if (f->child)
         find_group(f);
+    give_terminal(f);
     for (int signal = 1; f->child && f->held_back; signal++) {
         if (f->held_back & 1)
             pass_on(f, signal);
@@ -265,10 +290,15 @@ bool forward_passed_on(const forward *f, int signal) {
     return signal > 0 && (f->passed_on >> (signal - 1) & 1);
 }
 
+bool forward_interrupted(const forward *f) {
+    return f->interrupted || (f->given && !forward_passed_on(f, SIGINT));
+}
+
 void forward_child_ended(forward *f) {
     f->ending = true;
     if (f->fd >= 0)
         read_signals(f);
+    take_terminal(f);
     f->child = NULL;
 }
 

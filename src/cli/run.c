@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 enum { LOOP_DESCRIPTORS = 8 };  /* libuv's: epoll, wake-up, two pipes for signals; and some to work with */
@@ -64,6 +65,10 @@ static void tell_held(void *the_run, int signal) {
                brood_signal_name(signal));
 }
 
+static void reap_orphans(void *the_run) {
+    reaper_look(&((run *)the_run)->reaper);
+}
+
 /* --- what the command does --- */
 
 static void tell_start(const run *r, pid_t pid) {
@@ -97,6 +102,10 @@ static void command_started(brood_child *child, void *the_run) {
     tell_weak_limit(r);
     run_close_files(r); /* a FIFO's other end waits for the last writer, and that has to be the command */
     forward_child_started(&r->forward);
+    if (r->options->init) {
+        reaper_command_started(&r->reaper, brood_child_pid(child), r->own == BROOD_OWN_TREE);
+        reaper_look(&r->reaper);
+    }
     if (r->options->verbose)
         tell_start(r, brood_child_pid(child));
     if (r->options->detach)
@@ -161,6 +170,12 @@ static int open_forward(run *r) {
     r->forward.on_leave = leave_by_signal;
     r->forward.on_held = tell_held;
     r->forward.data = r;
+    if (r->options->init) {
+        r->forward.reach = r->options->signal_group ? FORWARD_TO_ALL : FORWARD_TO_COMMAND;
+        r->forward.gives_terminal = r->options->signal_group && r->own == BROOD_OWN_GROUP;
+        r->forward.on_children = reap_orphans;
+        r->reaper.tells = r->options->warn_zombies;
+    }
     if (!r->options->detach)
         return forward_open(&r->forward, &r->loop);
     forward_block_sigpipe();
@@ -196,6 +211,20 @@ static int open_loop(run *r) {
         return run_fail(r, BROOD_STEP_LOOP, "signals", result);
     result = open_relays(r); /* threads: with the signals blocked by now, none is delivered to them */
     return result < 0 ? run_fail(r, BROOD_STEP_LOOP, "copying its output", result) : 0;
+}
+
+static int become_init(run *r) {
+    int result = r->options->init ? reaper_open() : 0;
+    return result < 0 ? run_fail(r, BROOD_STEP_LOOP, "becoming a subreaper", result) : 0;
+}
+
+/* To be called when signals are taken: like any other it goes on to the command. The parent may have gone by now. */
+static void follow_parent(const run *r) {
+    if (!r->options->parent_death)
+        return;
+    prctl(PR_SET_PDEATHSIG, r->options->parent_death, 0, 0, 0);
+    if (getppid() != r->parent)
+        raise(r->options->parent_death);
 }
 
 /* Starts it and waits until there is nothing more to wait for. */
@@ -250,6 +279,7 @@ static run *new_run(const cli_host *host, const run_options *options) {
     *r = (run){
         .host = host,
         .options = options,
+        .parent = getppid(),
         .files = {-1, -1, -1},
         .report_fd = -1,
         .terminal = {.fd = -1},
@@ -267,7 +297,8 @@ static int run_command(const cli_host *host, const run_options *options) {
         cli_complain("run", "%s", strerror(ENOMEM));
         return CLI_FAILED;
     }
-    if (run_prepare(r) == 0 && open_loop(r) == 0) {
+    if (run_prepare(r) == 0 && open_loop(r) == 0 && become_init(r) == 0) {
+        follow_parent(r);
         terminal_open(&r->terminal);
         carry_out(r);
     }
@@ -275,9 +306,13 @@ static int run_command(const cli_host *host, const run_options *options) {
     if (r->ended.signal)
         terminal_restore(&r->terminal);
     int status = run_conclude(r);
-    bool interrupted = r->forward.interrupted && r->ended.signal == SIGINT;
+    bool interrupted =
+        forward_interrupted(&r->forward) && r->ended.signal == SIGINT && status == CLI_SIGNAL_BASE + SIGINT;
+    bool given = r->forward.given;
     done_with(r);
-    if (interrupted) /* a shell gives up its loop only if what it waited for died of Ctrl-C too */
+    if (interrupted && given)
+        kill(0, SIGINT); /* all of our group would have got it, had the foreground not been the command's */
+    if (interrupted)     /* a shell gives up its loop only if what it waited for died of Ctrl-C too */
         forward_die(SIGINT);
     return status;
 }
@@ -294,6 +329,8 @@ static int run_main(const cli_host *host, char *const *args) {
     } else if (options.help) {
         run_options_print_help(stdout);
         status = cli_flush("run", 0);
+    } else if (options.license) {
+        status = cli_print_license("run");
     } else {
         status = run_command(host, &options);
     }

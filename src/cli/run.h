@@ -15,6 +15,7 @@
 #include "cli.h"
 #include "forward.h"
 #include "identity.h"
+#include "reaper.h"
 #include "relay.h"
 #include "run_options.h"
 #include "terminal.h"
@@ -39,6 +40,8 @@ typedef struct run {
     /* run.c's */
     terminal terminal;
     forward forward;
+    reaper reaper;
+    pid_t parent;    /* who had started us */
     relay relays[2]; /* of slots 1 and 2, with --idle-timeout */
     uv_loop_t loop;
     bool loop_open;

@@ -159,6 +159,20 @@ static int read_report(const char *text, void *field, args_problem *problem) {
     return 0;
 }
 
+static int read_code(const char *text, void *field, args_problem *problem) {
+    run_codes *codes = field;
+    uint64_t code = 0;
+    if (text_read_number(text, 10, &code) < 0 || code > 255)
+        return args_refuse(problem, "not an exit status; write a number from 0 to 255, 143 for SIGTERM");
+    codes->bits[code / 64] |= UINT64_C(1) << code % 64;
+    codes->given = true;
+    return 0;
+}
+
+bool run_is_remapped(const run_options *options, int status) {
+    return status >= 0 && status < 256 && (options->remapped.bits[status / 64] >> status % 64 & 1);
+}
+
 static int read_limit_value(const char *text, limit_unit unit, uint64_t *ret_value) {
     if (strcmp(text, "unlimited") == 0 || strcmp(text, "infinity") == 0) {
         *ret_value = UINT64_MAX;
@@ -376,7 +390,7 @@ static const args_option table[] = {
              "a terminal"},
     {.name = "tree",
      FIELD(tree),
-     .also = "kill-tree no-orphans subreaper",
+     .also = "kill-tree no-orphans",
      .help = "own all that descends from it: nothing of it is left when it ends, or when brood does, even by SIGKILL"},
     {.name = "require",
      .value = "GUARANTEE",
@@ -416,6 +430,34 @@ static const args_option table[] = {
      .also = "background daemon daemonize fork",
      .help = "start it in a session of its own, print its pid, leave"},
 
+    {.section = "As an init, of a container or of all below it",
+     .name = "init",
+     FIELD(init),
+     .also = "subreaper reap pid1 tini dumb-init",
+     .help = "adopt and reap orphans, as PID 1 or as a subreaper; pass signals on to the command alone; end with it"},
+    {.name = "signal-group",
+     .letter = 'g',
+     FIELD(signal_group),
+     .also = "kill-process-group",
+     .help = "with --init: signals go to the command's process group, with --tree to all of the tree"},
+    {.name = "warn-zombies",
+     .letter = 'w',
+     FIELD(warn_zombies),
+     .also = "warn-on-reap",
+     .help = "with --init: tell of each orphan that is reaped"},
+    {.name = "remap-exit",
+     .value = "CODE",
+     .read = read_code,
+     FIELD(remapped),
+     .also = "remap success-exit",
+     .help = "exit with 0 if the command exits with CODE (128+N: ended by signal N); may be repeated"},
+    {.name = "parent-death",
+     .value = "SIGNAL",
+     .read = read_signal,
+     FIELD(parent_death),
+     .also = "pdeathsig parent-death-signal",
+     .help = "have this signal sent to brood when brood's parent ends"},
+
     {.section = "What is told",
      .name = "report",
      .value = "json",
@@ -431,6 +473,7 @@ static const args_option table[] = {
      .help = "the report goes to FILE"},
     {.name = "quiet", .letter = 'q', FIELD(quiet), .also = "silent", .help = "not a word about how it ended"},
     {.name = "verbose", .letter = 'v', FIELD(verbose), .help = "say what is started, signalled and how it ended"},
+    {.name = "license", .letter = 'l', FIELD(license), .last = true, .help = "print the license"},
     {.name = "help", .letter = 'h', FIELD(help), .last = true, .help = "print this"},
     {0},
 };
@@ -468,6 +511,12 @@ static const char *needs_somebody(const run_options *o) {
         return implies_tree(o);
     if (o->tree)
         return "tree";
+    if (o->init)
+        return "init";
+    if (o->remapped.given)
+        return "remap-exit";
+    if (o->parent_death)
+        return "parent-death";
     return o->own != BROOD_OWN_DEFAULT && o->own != BROOD_OWN_NONE ? "own" : NULL;
 }
 
@@ -479,6 +528,15 @@ static int check_command(const run_options *o, args_problem *problem) {
     if (o->shell && o->command[1])
         return args_refuse(problem, "--shell takes the command as one word; quote it: --shell 'ls | wc -l'");
     return 0;
+}
+
+/* tini's -e, which would otherwise be ours without a word. */
+static const char *lone_number(const run_words *env) {
+    uint64_t number;
+    for (size_t i = 0; i < env->count; i++)
+        if (text_read_number(env->items[i], 10, &number) == 0)
+            return env->items[i];
+    return NULL;
 }
 
 static int check_contradictions(const run_options *o, args_problem *problem) {
@@ -496,6 +554,14 @@ static int check_contradictions(const run_options *o, args_problem *problem) {
         return args_refuse(problem, "--tree and --own contradict each other");
     if (o->require && o->own != BROOD_OWN_TREE)
         return args_refuse(problem, "--require needs --tree: nothing less guarantees anything");
+    if ((o->signal_group || o->warn_zombies) && !o->init)
+        return args_refuse(problem, "--%s needs --init", o->signal_group ? "signal-group" : "warn-zombies");
+    if (o->signal_group && (o->own == BROOD_OWN_CHILD || o->own == BROOD_OWN_NONE))
+        return args_refuse(problem, "--signal-group needs a process group; use --own group, or no --own");
+    const char *code = o->init ? lone_number(&o->env) : NULL;
+    if (code)
+        return args_refuse(problem, "-e %.20s would take a variable away; what tini calls -e is --remap-exit here",
+                           code);
     const char *needs = o->detach ? needs_somebody(o) : NULL;
     if (needs)
         return args_refuse(problem, "--%s needs somebody who waits, and --detach leaves at once", needs);
@@ -505,12 +571,16 @@ static int check_contradictions(const run_options *o, args_problem *problem) {
 int run_options_read(run_options *ret_options, char *const *args, args_problem *problem) {
     *ret_options = (run_options){.command = NULL};
     int r = args_read(table, args, ret_options, &ret_options->command, problem);
-    if (r < 0 || ret_options->help)
+    if (r < 0 || ret_options->help || ret_options->license)
         return r;
     if ((ret_options->tree || implies_tree(ret_options)) && ret_options->own == BROOD_OWN_DEFAULT)
         ret_options->own = BROOD_OWN_TREE;
     r = check_command(ret_options, problem);
-    return r < 0 ? r : check_contradictions(ret_options, problem);
+    if (r == 0)
+        r = check_contradictions(ret_options, problem);
+    if (ret_options->signal_group && ret_options->own == BROOD_OWN_DEFAULT)
+        ret_options->own = BROOD_OWN_GROUP;
+    return r;
 }
 
 void run_options_done(run_options *options) {
@@ -533,6 +603,7 @@ void run_options_print_help(FILE *file) {
           "  brood run --user www-data --cwd /srv --stdout log --append -- ./server\n"
           "  brood run --tree --timeout 1h -- ./integration-tests\n"
           "  brood run --report json --stdin null -- ./job\n"
+          "  brood run --init -- ./server        as a container's ENTRYPOINT, for tini\n"
           "\nManual: man brood-run.\n",
           file);
 }

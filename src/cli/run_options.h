@@ -37,9 +37,15 @@ typedef struct run_mask {
     mode_t mode;
 } run_mask;
 
+/** Exit statuses, a bit each. */
+typedef struct run_codes {
+    bool given;
+    uint64_t bits[4];
+} run_codes;
+
 /** All-zero is `brood run -- CMD`. Texts are borrowed from the arguments. */
 typedef struct run_options {
-    bool help;
+    bool help, license;
     /* what it gets */
     const char *cwd;
     run_words env; /* "NAME=value", or "NAME" to take away */
@@ -62,12 +68,16 @@ typedef struct run_options {
     bool pid_namespace;
     brood_limits tree_limits;
     bool detach;
+    /* the duties of an init */
+    bool init, signal_group, warn_zombies;
+    int parent_death; /* a signal for us when our parent ends; 0: none */
+    run_codes remapped;
     /* what is told */
     bool report;
     const char *report_file;
     bool quiet, verbose;
 
-    char *const *command; /* NULL-terminated, borrowed; never empty unless help */
+    char *const *command; /* NULL-terminated, borrowed; never empty unless help or license */
 } run_options;
 
 /**
@@ -82,6 +92,9 @@ int run_options_read(run_options *ret_options, char *const *args, args_problem *
 
 /** Free what was read. All-zero is harmless. */
 void run_options_done(run_options *options);
+
+/** Whether --remap-exit makes 0 of this exit status. */
+bool run_is_remapped(const run_options *options, int status);
 
 /** The resource's name as --limit has it: "nofile". "" for none of them. */
 const char *run_limit_name(int resource);

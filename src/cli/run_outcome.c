@@ -53,9 +53,10 @@ static int exit_status(const run *r) {
         return CLI_SIGNAL_BASE + r->left_by;
     if (run_was_stopped(r) && !r->options->preserve_status)
         return CLI_TIMED_OUT;
-    if (ended->signal)
-        return CLI_SIGNAL_BASE + ended->signal;
-    return ended->code >= 0 ? ended->code : CLI_FAILED;
+    if (!ended->signal && ended->code < 0)
+        return CLI_FAILED;
+    int status = ended->signal ? CLI_SIGNAL_BASE + ended->signal : ended->code;
+    return run_is_remapped(r->options, status) ? 0 : status;
 }
 
 /* "exited with 3", "ended by SIGSEGV (core dumped)" */

@@ -17,8 +17,30 @@ void terminal_open(terminal *ret_terminal) {
         ret_terminal->saved = tcgetattr(ret_terminal->fd, &ret_terminal->modes) == 0;
 }
 
+bool terminal_is_of(const terminal *tty, pid_t group) {
+    return tty->fd >= 0 && tcgetpgrp(tty->fd) == group;
+}
+
 bool terminal_in_foreground(const terminal *tty) {
-    return tty->fd >= 0 && tcgetpgrp(tty->fd) == getpgrp();
+    return terminal_is_of(tty, getpgrp());
+}
+
+/* From the background, and so from the moment that the foreground is given away, the kernel would stop us with it. */
+static void block_sigttou(sigset_t *ret_before) {
+    sigset_t block;
+    sigemptyset(&block);
+    sigaddset(&block, SIGTTOU);
+    sigprocmask(SIG_BLOCK, &block, ret_before);
+}
+
+bool terminal_hand(const terminal *tty, pid_t from, pid_t to) {
+    sigset_t before;
+    if (!terminal_is_of(tty, from))
+        return false;
+    block_sigttou(&before);
+    bool handed = tcsetpgrp(tty->fd, to) == 0;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return handed;
 }
 
 /* The command may have taken the foreground (an interactive shell does) and died with it. */
@@ -30,10 +52,8 @@ static bool is_nobodys(const terminal *tty) {
 void terminal_restore(const terminal *tty) {
     if (!tty->saved || !(terminal_in_foreground(tty) || is_nobodys(tty)))
         return;
-    sigset_t block, before; /* from the background the kernel would stop us with SIGTTOU */
-    sigemptyset(&block);
-    sigaddset(&block, SIGTTOU);
-    sigprocmask(SIG_BLOCK, &block, &before);
+    sigset_t before;
+    block_sigttou(&before);
     tcsetattr(tty->fd, TCSANOW, &tty->modes); /* not TCSADRAIN: after Ctrl-S it would wait for ever */
     sigprocmask(SIG_SETMASK, &before, NULL);
 }

@@ -5,6 +5,7 @@
 #define BROOD_CLI_TERMINAL_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 #include <termios.h>
 
 /** The terminal as it was. */
@@ -19,6 +20,12 @@ void terminal_open(terminal *ret_terminal);
 
 /** Whether our process group is the terminal's foreground one now. */
 bool terminal_in_foreground(const terminal *tty);
+
+/** Whether the foreground is `group`. */
+bool terminal_is_of(const terminal *tty, pid_t group);
+
+/** Make `to` the foreground if `from` is. Returns whether that was done. */
+bool terminal_hand(const terminal *tty, pid_t from, pid_t to);
 
 /** Put the modes back, if the terminal was ours and has not become somebody else's since. */
 void terminal_restore(const terminal *tty);

@@ -152,6 +152,42 @@ shows "--own child leaves it in the terminal's foreground"
 over
 is "$status" 124
 
+# unless it is given the foreground: then Ctrl-C, Ctrl-Z and fg are for it, and brood follows
+at_terminal "\"$BROOD\" run --init -g -- \"$BROOD_CHILD\" ready line exit 6"
+shows ready
+type_keys 'typed\n'
+shows "read: typed"
+over
+is "$status" 6
+cat >jobs <<'JOBS'
+set -m
+"$BROOD" run --init -g -- "$BROOD_CHILD" tell CONT,INT line ready pause
+echo "stopped: $?"
+fg
+JOBS
+at_terminal "bash jobs"
+type_keys 'one\n'
+shows "read: one"
+shows ready
+type_keys '\032'
+shows "stopped: 148"
+shows "got 18"
+type_keys '\003'
+shows "got 02"
+type_keys '\034'
+over
+is "$status" 131
+cat >loop <<'LOOP'
+for turn in 1 2 3; do
+    "$BROOD" run --init -g -- "$BROOD_CHILD" print "turn $turn" hold
+done
+LOOP
+at_terminal "bash loop"
+shows ready
+type_keys '\003'
+over
+lacks "$(cat screen)" "turn 2"
+
 # modes: put back after a death by signal, left alone otherwise
 at_terminal "\"$BROOD\" run -q --shell 'stty -echo -icanon; kill -KILL \$\$'; stty -a"
 over

@@ -3,6 +3,7 @@
  *
  *   user       an ordinary user, in no group but its own
  *   container  no clone3 and no close_range, no cgroups, in a PID namespace whose init reaps nobody but the command
+ *   init       as the init of a PID namespace, with a /proc of it
  *   files      1,024 descriptors
  *   noptrace   ptrace and its like are denied
  *
@@ -117,11 +118,8 @@ static int wait_for(pid_t pid) {
     return exit_status(status);
 }
 
-/*
- * Returns in the process that is to become the command. Two others stay behind: the one that was started, and the
- * init, whose end takes all of the namespace with it.
- */
-static void enter_container(void) {
+/* Returns in the init of a namespace, whose end takes all of it along. The process that was started stays behind. */
+static void become_init(void) {
     if (geteuid() != 0)
         enter_user_namespace();
     if (unshare(CLONE_NEWPID | CLONE_NEWNS) != 0)
@@ -136,6 +134,11 @@ static void enter_container(void) {
         leave(BROKEN, "prctl");
     if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("proc", "/proc", "proc", 0, NULL) != 0)
         leave(SKIP, "mount /proc");
+}
+
+/* Returns in the process that is to become the command: the init stays behind, too. */
+static void enter_container(void) {
+    become_init();
     if (access("/sys/fs/cgroup", F_OK) == 0 && mount("none", "/sys/fs/cgroup", "tmpfs", MS_RDONLY, NULL) != 0)
         leave(SKIP, "hide /sys/fs/cgroup");
     pid_t command = fork();
@@ -159,10 +162,8 @@ static const struct {
     const char *name;
     void (*enter)(void);
 } profiles[] = {
-    {"user", become_nobody},
-    {"container", enter_container},
-    {"files", take_descriptors},
-    {"noptrace", take_ptrace},
+    {"user", become_nobody},     {"container", enter_container}, {"init", become_init},
+    {"files", take_descriptors}, {"noptrace", take_ptrace},
 };
 
 int main(int argc, char **argv) {
@@ -175,6 +176,6 @@ int main(int argc, char **argv) {
             leave(BROKEN, argv[3]);
         }
     }
-    fprintf(stderr, "usage: brood-profile user|container|files|noptrace -- COMMAND…\n");
+    fprintf(stderr, "usage: brood-profile user|container|init|files|noptrace -- COMMAND…\n");
     return 2;
 }
