@@ -49,6 +49,19 @@ void brood__probe_force(const char *name, bool off) {
     abort();
 }
 
+/* Before anything asks: also in programs that a test starts, such as the command. */
+__attribute__((constructor)) static void force_from_environment(void) {
+    const char *list = getenv("BROOD_TEST_WITHOUT");
+    while (list && *list) {
+        char name[64];
+        size_t len = strcspn(list, ",");
+        snprintf(name, sizeof name, "%.*s", (int)len, list);
+        brood__probe_force(name, true);
+        list += len;
+        list += *list == ',';
+    }
+}
+
 BROOD__RAW bool brood__feature_forced_off(brood__feature feature) {
     return atomic_load(&forced_off[feature]);
 }

@@ -457,18 +457,6 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 /* --- one run --- */
 
-static void force_probes(void) {
-    const char *list = getenv("BROOD_TEST_WITHOUT");
-    while (list && *list) {
-        char name[64];
-        size_t len = strcspn(list, ",");
-        snprintf(name, sizeof name, "%.*s", (int)len, list);
-        brood__probe_force(name, true);
-        list += len;
-        list += *list == ',';
-    }
-}
-
 static void write_count(const char *path, long count) {
     FILE *file = path ? fopen(path, "we") : NULL;
     if (!file)
@@ -492,7 +480,6 @@ int test_run_here(const test_entry *entry, long fault, const char *count_path) {
     here = (test){.name = entry->name, .loop = &loop, .tmp = tmp, .torture = fault > 0, .brief = fault >= 0};
     if (test_slow() > 1)
         setenv("BROOD_CHILD_LIFE", test_format("%ld", 60 * test_slow()), 1);
-    force_probes();
     uv_loop_init(&loop); /* what libuv keeps for the process is there from now on */
     uv_loop_close(&loop);
     list_descriptors(&before);
