@@ -1,6 +1,6 @@
 /**
  * @file own.h
- * Whose a process is: what a stop reaches, and the switch that stops many at once.
+ * Whose a process is: what a stop reaches, the switch that stops many at once, and what this host has for it.
  */
 #ifndef BROOD_OWN_H
 #define BROOD_OWN_H
@@ -88,6 +88,37 @@ BROOD_API bool brood_abort_pulled(const brood_abort *abort);
 
 /** Give up your hold. NULL is harmless. Any thread, but not while a signal handler may still pull it. */
 BROOD_API void brood_abort_free(brood_abort *abort);
+
+/** What a probe of this host found. */
+typedef enum brood_answer {
+    BROOD_ANSWER_UNKNOWN = 0, /**< it could not be tried, for want of descriptors, memory or processes: see `code` */
+    BROOD_ANSWER_NO,
+    BROOD_ANSWER_PARTLY, /**< `detail` says how far */
+    BROOD_ANSWER_YES
+} brood_answer;
+
+/** One thing that brood makes use of where a host has it. Its texts are static, the rest is borrowed for the call. */
+typedef struct brood_probe {
+    const char *name;    /**< a word for programs, such as "close_range"; it stays what it is */
+    const char *group;   /**< what it is for: "starting", "trees" or "streams" */
+    const char *what;    /**< the same for a person, a few words */
+    brood_answer answer; /**< as found by trying it, here and now */
+    int code;            /**< a negative errno: what the kernel said, or 0 */
+    const char *detail;  /**< why not, or what is done without it; NULL: nothing to add */
+    const char *remedy;  /**< what can be done about it; NULL: nothing is known */
+} brood_probe;
+
+/**
+ * Try what brood makes use of, each by its own system call: a few processes are started and have ended, and a cgroup is
+ * made and removed, before this returns. Whether a tree can be owned is told by a start with `require`, whether it can
+ * be limited by one with `limits`.
+ *
+ * each   called for every probe, in an order that stays, on this thread
+ * data   handed to `each`
+ *
+ * Returns 0 or -EINVAL (no `each`). Any thread.
+ */
+BROOD_API int brood_host_probe(void (*each)(const brood_probe *probe, void *data), void *data);
 
 #ifdef __cplusplus
 }

@@ -193,6 +193,18 @@ ssize_t brood__cgroup_roots(const brood_limits *limits, int *ret_fds, unsigned *
     return count;
 }
 
+int brood__cgroup_own(void) {
+    char path[PATH_MAX];
+    int root = brood__has(BROOD__CGROUP) ? open_root(BROOD__UNIFIED) : -ENOENT;
+    int fd = root < 0 ? root : own_path(BROOD__UNIFIED, path) ? open_below(root, path) : -ENOENT;
+    brood__close(root);
+    return fd < 0 ? fd : brood__fd_lift(fd, 3);
+}
+
+bool brood__cgroup_controls(int dir) {
+    return dir >= 0 && controllers_in(dir, "cgroup.controllers") != 0;
+}
+
 /* --- adopting one --- */
 
 /* All that there are, one by one: some may be refused, as cpu is while there are processes with real-time priority. */

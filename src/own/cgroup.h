@@ -4,6 +4,7 @@
 
 #include "process/plan.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -13,6 +14,12 @@
  * controllers was found, and that is the first of them.
  */
 ssize_t brood__cgroup_roots(const brood_limits *limits, int *ret_fds, unsigned *ret_hierarchies, bool *ret_in_root);
+
+/* The cgroup2 that this process is in: its directory, to be closed, or a negative errno; -ENOENT: there is none. */
+int brood__cgroup_own(void);
+
+/* Whether it has any of the controllers that limits need, be it handed on or not. */
+bool brood__cgroup_controls(int dir);
 
 /* SIGKILL to all in the cgroup that this holder made in `parent_fd`. 0, or a negative errno: -ENOENT: it is gone. */
 int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns);
