@@ -113,17 +113,33 @@ _brood_talk() {
     fi
 }
 
+_brood_doctor() {
+    local cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    if [[ $cur == = ]]; then # bash takes --require=kernel apart
+        cur=
+    elif [[ $before == = ]]; then
+        before=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    if [[ $before == --require ]]; then
+        COMPREPLY=($(compgen -W $'best-effort\nkernel' -- "$cur"))
+    else
+        COMPREPLY=($(compgen -W '--json --require --help -h' -- "$cur"))
+    fi
+}
+
 _brood() {
     local cur=${COMP_WORDS[COMP_CWORD]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'run talk help --help -h --version -V' -- "$cur"))
+        COMPREPLY=($(compgen -W 'run talk doctor help --help -h --version -V' -- "$cur"))
     elif [[ ${COMP_WORDS[1]} == run ]]; then
         _brood_run 2
     elif [[ ${COMP_WORDS[1]} == help && $COMP_CWORD -eq 2 ]]; then
-        COMPREPLY=($(compgen -W 'run talk' -- "$cur"))
+        COMPREPLY=($(compgen -W 'run talk doctor' -- "$cur"))
     elif [[ ${COMP_WORDS[1]} == talk ]]; then
         _brood_talk
+    elif [[ ${COMP_WORDS[1]} == doctor ]]; then
+        _brood_doctor
     fi
 }
 

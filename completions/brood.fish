@@ -41,10 +41,11 @@ set -l files '(__fish_complete_path (commandline -ct))'
 complete -c brood -f
 complete -c brood -n __fish_use_subcommand -a run -d 'Run a command within limits, and end as it ends'
 complete -c brood -n __fish_use_subcommand -a talk -d 'Exchange messages with a program, a line of JSON each'
+complete -c brood -n __fish_use_subcommand -a doctor -d 'Tell what this host can promise, and why not'
 complete -c brood -n __fish_use_subcommand -a help -d 'Print help'
 complete -c brood -n __fish_use_subcommand -s h -l help -d 'Print help'
 complete -c brood -n __fish_use_subcommand -s V -l version -d 'Print the version'
-complete -c brood -n '__fish_seen_subcommand_from help' -a 'run talk'
+complete -c brood -n '__fish_seen_subcommand_from help' -a 'run talk doctor'
 
 complete $run -s C -l cwd -x -a '(__fish_complete_directories (commandline -ct))' -d 'Run it in this directory'
 complete $run -s e -l env -x -a '(set -nx)' -d 'Set NAME=VALUE, or take NAME away'
@@ -96,3 +97,8 @@ complete $talk -s r -l raw -d 'Lines are strings as they are'
 complete $talk -s n -l replies -d 'Wait for as many messages as were sent'
 complete $talk -s h -l help -d 'Print help'
 complete $talk -a '(__fish_complete_subcommand --fcs-skip=2)' -d Command
+
+set -l doctor -c brood -n '__fish_seen_subcommand_from doctor'
+complete $doctor -l json -d 'One object of JSON'
+complete $doctor -l require -x -a 'best-effort kernel' -d 'Fail unless a tree has this guarantee'
+complete $doctor -s h -l help -d 'Print help'

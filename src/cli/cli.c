@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 int cli_write_all(int fd, const char *bytes, size_t len) {
@@ -74,4 +75,20 @@ int cli_flush(const char *command, int status) {
         return status;
     cli_complain(command, "cannot write to standard output: %s", strerror(errno));
     return CLI_FAILED;
+}
+
+enum { LOOP_DESCRIPTORS = 8 }; /* libuv's: epoll, wake-up, two pipes for signals; and some to work with */
+
+int cli_look_for_descriptors(void) {
+    int fds[LOOP_DESCRIPTORS], count = 0, result = 0;
+    while (count < LOOP_DESCRIPTORS && result == 0) {
+        fds[count] = eventfd(0, EFD_CLOEXEC);
+        if (fds[count] < 0)
+            result = -errno;
+        else
+            count++;
+    }
+    while (count > 0)
+        close(fds[--count]);
+    return result;
 }

@@ -30,7 +30,7 @@ typedef struct cli_command {
     void (*print_help)(FILE *file);
 } cli_command;
 
-extern const cli_command cli_run, cli_talk;
+extern const cli_command cli_run, cli_talk, cli_doctor;
 
 /** One line on stderr, "brood run: …" or, with command NULL, "brood: …", in one write so that nothing gets between. */
 void cli_complain(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -46,6 +46,12 @@ int cli_write_all(int fd, const char *bytes, size_t len);
 
 /** Print the license, flushed as by cli_flush. Returns an exit status. */
 int cli_print_license(const char *command);
+
+/**
+ * Whether there are descriptors enough for a loop: libuv does not fail where it finds none for its signals, it aborts.
+ * Returns 0 or a negative errno.
+ */
+int cli_look_for_descriptors(void);
 
 /** Flush what was printed. Returns `status`, or CLI_FAILED after a complaint if it did not all get out. */
 int cli_flush(const char *command, int status);

@@ -10,11 +10,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { LOOP_DESCRIPTORS = 8 };  /* libuv's: epoll, wake-up, two pipes for signals; and some to work with */
 enum { DRAIN_GRACE_MS = 1000 }; /* after a stop: so long may a reader of ours take for what is left */
 
 static bool has_rest(const run *r) {
@@ -182,23 +180,8 @@ static int open_forward(run *r) {
     return 0;
 }
 
-/* libuv does not fail where it finds no descriptors for its signals, it aborts: so look first. */
-static int find_descriptors(void) {
-    int fds[LOOP_DESCRIPTORS], count = 0, result = 0;
-    while (count < LOOP_DESCRIPTORS && result == 0) {
-        fds[count] = eventfd(0, EFD_CLOEXEC);
-        if (fds[count] < 0)
-            result = -errno;
-        else
-            count++;
-    }
-    while (count > 0)
-        close(fds[--count]);
-    return result;
-}
-
 static int open_loop(run *r) {
-    int result = find_descriptors();
+    int result = cli_look_for_descriptors();
     if (result == 0)
         result = uv_loop_init(&r->loop);
     if (result < 0)

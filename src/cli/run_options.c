@@ -112,7 +112,7 @@ static int read_own(const char *text, void *field, args_problem *problem) {
     return args_refuse(problem, "write child, group, tree or none");
 }
 
-static int read_guarantee(const char *text, void *field, args_problem *problem) {
+int run_read_guarantee(const char *text, void *field, args_problem *problem) {
     for (brood_guarantee g = BROOD_GUARANTEE_BEST_EFFORT; g <= BROOD_GUARANTEE_KERNEL; g++) {
         if (strcmp(text, brood_guarantee_text(g)) == 0) {
             *(brood_guarantee *)field = g;
@@ -394,7 +394,7 @@ static const args_option table[] = {
      .help = "own all that descends from it: nothing of it is left when it ends, or when brood does, even by SIGKILL"},
     {.name = "require",
      .value = "GUARANTEE",
-     .read = read_guarantee,
+     .read = run_read_guarantee,
      FIELD(require),
      .also = "guarantee",
      .help = "with --tree: do not start it unless that is guaranteed so well: best-effort, kernel"},

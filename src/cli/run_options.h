@@ -96,6 +96,9 @@ void run_options_done(run_options *options);
 /** Whether --remap-exit makes 0 of this exit status. */
 bool run_is_remapped(const run_options *options, int status);
 
+/** An args_reader: a brood_guarantee, "best-effort" or "kernel". */
+int run_read_guarantee(const char *text, void *field, args_problem *problem);
+
 /** The resource's name as --limit has it: "nofile". "" for none of them. */
 const char *run_limit_name(int resource);
 

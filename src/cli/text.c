@@ -218,3 +218,62 @@ void text_guess_try(text_guess *guess, const char *candidate) {
         guess->distance = distance;
     }
 }
+
+/* --- JSON --- */
+
+/*
+ * The length of the UTF-8 sequence that starts here, 0 if it is none: overlong, surrogate, above U+10FFFF, cut short.
+ */
+static size_t utf8_length(const unsigned char *at) {
+    unsigned char first = at[0];
+    unsigned low = 0x80, high = 0xbf; /* what the second byte may be */
+    size_t len;
+    if (first < 0x80)
+        return 1;
+    if (first >= 0xc2 && first <= 0xdf)
+        len = 2;
+    else if (first >= 0xe0 && first <= 0xef)
+        len = 3;
+    else if (first >= 0xf0 && first <= 0xf4)
+        len = 4;
+    else
+        return 0;
+    low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : low;
+    high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : high;
+    if (at[1] < low || at[1] > high)
+        return 0;
+    for (size_t i = 2; i < len; i++)
+        if ((at[i] & 0xc0) != 0x80) /* a NUL stops here too */
+            return 0;
+    return len;
+}
+
+static void put_escaped(FILE *out, unsigned char c) {
+    static const char letters[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    for (const char *l = letters; *l; l += 2) {
+        if ((unsigned char)*l == c) {
+            fprintf(out, "\\%c", l[1]);
+            return;
+        }
+    }
+    fprintf(out, "\\u%04x", c);
+}
+
+void text_write_json(FILE *out, const char *text) {
+    if (!text) {
+        fputs("null", out);
+        return;
+    }
+    fputc('"', out);
+    for (const unsigned char *at = (const unsigned char *)text; *at;) {
+        size_t len = utf8_length(at);
+        if (len == 0)
+            fputs("\xef\xbf\xbd", out);
+        else if (*at < 0x20 || *at == 0x7f || *at == '"' || *at == '\\')
+            put_escaped(out, *at);
+        else
+            fwrite(at, 1, len, out);
+        at += len ? len : 1;
+    }
+    fputc('"', out);
+}

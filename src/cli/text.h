@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /** "30", "1.5s", "500ms", "2m", "1h", "1d" as milliseconds, rounded up. Returns 0, -EINVAL, or -ERANGE (too long). */
 int text_read_duration(const char *text, uint64_t *ret_ms);
@@ -28,6 +29,9 @@ const char *text_write_duration(uint64_t ms, char *ret_text, size_t size);
 
 /** One word as a shell would read it, control characters escaped, cut to `size`. Returns ret_text. */
 const char *text_quote_word(const char *word, char *ret_text, size_t size);
+
+/** A JSON string, or null for NULL; what is not UTF-8 becomes U+FFFD. */
+void text_write_json(FILE *file, const char *text);
 
 /** The search for the word that somebody meant: all-zero but for `word` at first. */
 typedef struct text_guess {

@@ -78,7 +78,11 @@ completes() {
     is "${COMPREPLY[*]}" "$reply"
 }
 completes "run" brood ru
-completes "run talk" brood help ""
+completes "run talk doctor" brood help ""
+completes "--json" brood doctor --js
+completes "best-effort kernel" brood doctor --require ""
+completes "kernel" brood doctor --require = ke
+completes "best-effort kernel" brood doctor --require =
 completes "--raw" brood talk --ra
 completes "--timeout" brood run --ti
 completes "--stdin --stdout --stderr --stderr-to-stdout" brood run --std
