@@ -558,6 +558,9 @@ static int check_contradictions(const run_options *o, args_problem *problem) {
         return args_refuse(problem, "--%s needs --init", o->signal_group ? "signal-group" : "warn-zombies");
     if (o->signal_group && (o->own == BROOD_OWN_CHILD || o->own == BROOD_OWN_NONE))
         return args_refuse(problem, "--signal-group needs a process group; use --own group, or no --own");
+    if (o->init && o->preserve_status && strncmp(o->command[0], "SIG", 3) == 0 &&
+        brood_signal_number(o->command[0]) > 0)
+        return args_refuse(problem, "what tini calls -p %s is --parent-death %s here", o->command[0], o->command[0]);
     const char *code = o->init ? lone_number(&o->env) : NULL;
     if (code)
         return args_refuse(problem, "-e %.20s would take a variable away; what tini calls -e is --remap-exit here",

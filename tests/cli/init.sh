@@ -170,6 +170,7 @@ refused "--detach leaves at once" --detach --parent-death TERM -- true
 refused "write a number from 0 to 255" --init --remap-exit 256 -- true
 refused "write a number from 0 to 255" --init --remap-exit=-1 -- true
 refused "-e 143 would take a variable away; what tini calls -e is --remap-exit here" --init -e 143 -- true
+refused "what tini calls -p SIGKILL is --parent-death SIGKILL here" --init -p SIGKILL -- true
 refused "did you mean --init?" --subreaper -- true
 brood_run -l
 is "$status" 0
