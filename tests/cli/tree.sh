@@ -60,11 +60,12 @@ else
     has "$err" "needs a cgroup2"
 fi
 
-# the holder is killed
-start --tree -- "$BROOD_CHILD" parent escape forever hold
+# the holder is killed, once brood has heard from it that the command runs
+start --tree -v -- "$BROOD_CHILD" parent escape forever hold
 read -r holder <&3
 read -r pid <&3
 says ready
+until_true grep -q started err.txt
 kill -KILL "$holder"
 [[ $guarantee == kernel ]] || kill -KILL "$pid"
 reap
