@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "own/cgroup.h"
 #include "own/holder/line.h"
+#include "own/place.h"
 #include "process/exit.h"
 #include "process/pack.h"
 
@@ -179,7 +180,7 @@ static int send_plan(int line, brood__plan *plan) {
     char *none[] = {NULL};
     int fds[BROOD__LINE_MAX_FDS];
     size_t size, others = gather_fds(plan, fds);
-    ssize_t roots = brood__cgroup_roots(&plan->tree, fds + others, &plan->hierarchies, &plan->made_in_root);
+    ssize_t roots = brood__place_roots(&plan->tree, fds + others, &plan->hierarchies, &plan->made_in_root);
     if (roots < 0)
         return (int)roots;
     size_t count = others + (size_t)roots;

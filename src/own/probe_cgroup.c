@@ -3,7 +3,7 @@
  * no process, or forbid the call that starts into it. So one is made below our own, as a holder does it, a child is
  * started into it, and it is killed and removed.
  */
-#include "own/cgroup.h"
+#include "own/place.h"
 #include "own/probe.h"
 
 #include "base/clock.h"
@@ -41,7 +41,7 @@ typedef struct place {
 } place;
 
 static void place_open(place *l) {
-    *l = (place){.own = brood__cgroup_own(), .made = -ENOENT};
+    *l = (place){.own = brood__place_own(BROOD__UNIFIED), .made = -ENOENT};
     if (l->own < 0)
         return;
     brood__cgroup_name(l->name, (int)syscall(SYS_gettid), brood__now_us());
@@ -179,7 +179,7 @@ static bool finds_place(void) {
     int fds[BROOD__HIERARCHIES];
     unsigned hierarchies;
     bool in_root;
-    for (size_t count = brood__cgroup_roots(&all, fds, &hierarchies, &in_root); count > 0;)
+    for (ssize_t count = brood__place_roots(&all, fds, &hierarchies, &in_root); count > 0;)
         brood__close(fds[--count]);
     return in_root;
 }
@@ -195,7 +195,7 @@ static void probe_controllers(const brood__prober *p, const place *l) {
     if (finds_place()) {
         probe.answer = BROOD_ANSWER_YES;
         probe.detail = NULL;
-    } else if (brood__cgroup_controls(l->own)) {
+    } else if (brood__place_controls(l->own)) {
         probe.answer = BROOD_ANSWER_PARTLY;
         probe.detail = "our cgroup2 has controllers, and hands them on to none below it";
         probe.remedy = "brood_cgroup_adopt, which brood run does by itself, in a cgroup that is ours alone: "
