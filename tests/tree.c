@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -97,6 +98,35 @@ TEST(tree_that_is_stopped_goes) {
     RUN();
     CHECK_EQ(w->ended.signal, SIGTERM);
     CHECK(test_process_gone(pid_at(w, 0)));
+}
+
+static bool may_be_traced(void) {
+    int status = 1;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(ptrace(PTRACE_TRACEME, 0, 0, 0) < 0);
+    ENSURE(waitpid(pid, &status, 0) == pid);
+    return status == 0;
+}
+
+/* A stop for its tracer is no end. The holder debugs nobody: it lets go, and the signal does what it was sent for. */
+TEST(tree_of_a_program_that_asks_to_be_traced) {
+    if (!may_be_traced())
+        SKIP("nobody may be traced here");
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "traced", "trap", "TERM", "3"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_EQ(brood_child_kill(w->child, SIGTERM), 0);
+    RUN();
+    CHECK_EQ(w->ended.reason, BROOD_REASON_EXITED);
+    CHECK_EQ(w->ended.code, 3);
+    brood_child_close(w->child);
+    watch *plain = watch_new(); /* to the host it stays stopped, and is killed after the grace */
+    START(plain, .args = BROOD_ARGS(CHILD, "traced", "trap", "TERM", "3"), .out = WATCHED,
+          .timeout_ms = (uint64_t)(300 * test_slow()), .kill_grace_ms = 100);
+    RUN();
+    CHECK_EQ(plain->ended.reason, BROOD_REASON_TIMED_OUT);
+    CHECK_EQ(plain->ended.signal, SIGKILL);
 }
 
 /* To /proc it looks like a zombie, and is none. */
@@ -407,6 +437,20 @@ TEST(tree_whose_holder_is_killed) {
     brood_child_close(w->child);
 }
 
+/* Which the kernel's cgroup.kill passes by. It holds the output, whose end is waited for. */
+TEST(tree_whose_holder_is_killed_and_whose_first_thread_has_left) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "fork", "leave-thread"), TREE);
+    bool kernel = brood_child_guarantee(w->child) == BROOD_GUARANTEE_KERNEL;
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_EQ(kernel ? kill(pid_at(w, 0), SIGKILL) : brood_child_kill_owned(w->child, SIGKILL), 0);
+    RUN();
+    CHECK_EQ(w->ended.stop_error, 0);
+    brood_child_close(w->child);
+    if (!kernel)
+        SKIP("no cgroup for a tree here");
+}
+
 TEST(tree_whose_holder_is_killed_when_its_program_has_ended) {
     watch *w = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "exit", "0"), TREE, .close_grace_ms = 50);
@@ -457,6 +501,27 @@ TEST(tree_whose_holder_is_stopped) {
     CHECK_EQ(w->ended.signal, SIGKILL);
     CHECK(test_process_gone(pid_at(w, 1)));
     brood_child_close(w->child);
+}
+
+/* After it was told to end all: before it has, or when it has said so and is about to leave. */
+static void stop_while_ending(test *t, long after_us) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_EQ(brood_child_kill_owned(w->child, SIGKILL), 0);
+    nanosleep(&(struct timespec){.tv_nsec = after_us * 1000}, NULL);
+    CHECK_EQ(kill(pid_at(w, 0), SIGSTOP), 0); /* nobody has waited for it */
+    RUN();
+    CHECK_EQ(w->ended.signal, SIGKILL);
+    CHECK_EQ(w->ended.stop_error, 0);
+    CHECK(test_process_gone(pid_at(w, 1)));
+    brood_child_close(w->child);
+    RUN();
+}
+
+TEST(tree_whose_holder_is_stopped_while_it_ends_all) {
+    for (long after_us = 0; after_us < 2000 && !test_failed(); after_us += 20)
+        stop_while_ending(t, after_us);
 }
 
 /* By its own program, which then ends: somebody has to notice. */
@@ -532,14 +597,10 @@ TEST(tree_guarantees_without_a_cgroup) {
 
 /* --- in a PID namespace --- */
 
+/* Of a process that is alive. */
 static pid_t parent_of(pid_t pid) {
-    int parent = 0;
-    FILE *stat = fopen(test_format("/proc/%d/stat", (int)pid), "re");
-    if (!stat || fscanf(stat, "%*d (%*[^)]) %*c %d", &parent) != 1)
-        parent = 0;
-    if (stat)
-        fclose(stat);
-    return parent;
+    const char *line = line_of(test_read_file(test_format("/proc/%d/status", (int)pid)), "PPid");
+    return line ? atoi(line) : 0;
 }
 
 static bool can_make_namespaces(void) {
@@ -626,7 +687,7 @@ TEST(tree_in_a_namespace_needs_a_tree) {
 
 /* --- the host goes --- */
 
-typedef enum ending { KILLED, CRASHED, LEFT, EXECED, COPIED } ending;
+typedef enum ending { KILLED, CRASHED, LEFT, EXECED, COPIED, HOLDER_STOPPED } ending;
 
 static bool tree_is_ready;
 
@@ -689,7 +750,11 @@ static void check_host_that_goes(test *t, ending how) {
     pid_t orphan = atoi(text), stubborn = atoi(strchr(text, '\n') + 1);
     CHECK_GT(orphan, 0);
     CHECK_GT(stubborn, 0);
-    if (how == KILLED || how == COPIED)
+    if (how == HOLDER_STOPPED) {
+        CHECK_GT(parent_of(orphan), 1);
+        CHECK_EQ(kill(parent_of(orphan), SIGSTOP), 0);
+    }
+    if (how == KILLED || how == COPIED || how == HOLDER_STOPPED)
         kill(host, SIGKILL);
     WAIT_UNTIL(test_process_gone(orphan) && test_process_gone(stubborn));
     close(held[0]);
@@ -721,6 +786,11 @@ TEST(tree_goes_with_a_host_that_becomes_another_program) {
 /* A fork of it has every descriptor open, the holder's line as well. */
 TEST(tree_goes_with_a_host_that_has_forked) {
     check_host_that_goes(t, COPIED);
+}
+
+/* Nobody is left who would tell the holder to go on: the kernel does. */
+TEST(tree_goes_with_a_host_that_is_killed_while_the_holder_is_stopped) {
+    check_host_that_goes(t, HOLDER_STOPPED);
 }
 
 /* What it had let live does so, however soon it leaves. */

@@ -341,7 +341,7 @@ int brood__wait(int pidfd, bool reap, int *ret_status, struct rusage *ret_usage)
     while (syscall(SYS_waitid, P_PIDFD, pidfd, &info, options, ret_usage) < 0)
         if (errno != EINTR)
             return errno == EAGAIN ? 0 : -errno;
-    if (info.si_pid == 0)
+    if (info.si_pid == 0 || info.si_code == CLD_TRAPPED) /* it has stopped, for a tracer that we are not */
         return 0;
     if (info.si_code == CLD_EXITED)
         *ret_status = W_EXITCODE(info.si_status, 0);

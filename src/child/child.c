@@ -259,9 +259,11 @@ static void act_on(brood_child *c, brood__due due) {
     case BROOD__DUE_KILL:
         if (c->state != BROOD__STARTING)
             brood__child_signal_all(c, SIGKILL);
+        brood__owned_urge(&c->owned, &c->deadlines, brood__now_us());
         finish_if_done(c);
         break;
     case BROOD__DUE_CHECK:
+        brood__owned_urge(&c->owned, &c->deadlines, brood__now_us());
         finish_if_done(c);
         break;
     case BROOD__DUE_CUT:

@@ -4,6 +4,7 @@
  */
 #include "child/child.h"
 
+#include "base/clock.h"
 #include "base/hooks.h"
 
 #include <errno.h>
@@ -66,7 +67,10 @@ int brood_child_kill(brood_child *c, int signal) {
 }
 
 int brood_child_kill_owned(brood_child *c, int signal) {
-    return send_signal(c, signal, brood__owned_signal_all);
+    int r = send_signal(c, signal, brood__owned_signal_all);
+    brood__owned_urge(&c->owned, &c->deadlines, brood__now_us());
+    brood__child_update_timer(c);
+    return r;
 }
 
 void brood_child_stop(brood_child *c) {

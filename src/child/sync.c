@@ -143,6 +143,7 @@ static void act_on_deadlines(run *r, uint64_t now_us) {
             brood__owned_signal_all(&r->owned, SIGKILL);
         else if (due == BROOD__DUE_CUT)
             cut_output(r);
+        brood__owned_urge(&r->owned, &r->deadlines, now_us);
     }
 }
 

@@ -8,17 +8,83 @@
 #include "own/holder/line.h"
 #include "own/place.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define END_TRIES 1000 /* a millisecond each */
+#define MOST_DEPTH 32  /* of cgroups that the tree made in its own */
 
-/* Those that the tree made in its own may be left: what counts is whether somebody is in one of them. */
+/* --- who is in it --- */
+
+static int open_dir(int dir, const char *name) {
+    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static void each_listed(int dir, void (*each)(pid_t pid, void *data), void *data) {
+    int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+    FILE *list = fd < 0 ? NULL : fdopen(fd, "r");
+    for (int pid; list && fscanf(list, "%d", &pid) == 1;)
+        if (pid > 0) /* else it is not of our PID namespace */
+            each(pid, data);
+    if (list)
+        fclose(list);
+    else
+        brood__close(fd);
+}
+
+static void each_below(int dir, int depth, void (*each)(pid_t pid, void *data), void *data) {
+    int again = open_dir(dir, ".");
+    DIR *entries = again < 0 ? NULL : fdopendir(again);
+    each_listed(dir, each, data);
+    for (struct dirent *entry; depth > 0 && entries && (entry = readdir(entries));) {
+        int inner = entry->d_type == DT_DIR && entry->d_name[0] != '.' ? open_dir(dir, entry->d_name) : -1;
+        if (inner >= 0)
+            each_below(inner, depth - 1, each, data);
+        brood__close(inner);
+    }
+    if (entries)
+        closedir(entries);
+    else
+        brood__close(again);
+}
+
+static void each_member(int parent_fd, const char *name, void (*each)(pid_t pid, void *data), void *data) {
+    int dir = open_dir(parent_fd, name);
+    if (dir >= 0)
+        each_below(dir, MOST_DEPTH, each, data);
+    brood__close(dir);
+}
+
+/* The number is that of somebody in the cgroup, whose name no other ever has. */
+static bool is_in(pid_t pid, const char *name) {
+    char path[32], text[PATH_MAX + 512];
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
+    int fd = brood__open(path, O_RDONLY);
+    ssize_t n = fd < 0 ? -1 : brood__read(fd, text, sizeof text - 1);
+    brood__close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *own = strstr(text, "0::/");
+    return own && strstr(own, name);
+}
+
+static void kill_one(pid_t pid, void *name) {
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd >= 0 && is_in(pid, name))
+        brood__pidfd_signal(pidfd, SIGKILL);
+    brood__close(pidfd);
+}
+
+/* --- its end --- */
+
 static bool is_empty(int parent_fd, const char *name) {
     char path[BROOD__CGROUP_NAME_SIZE + 16], text[256];
     snprintf(path, sizeof path, "%s/cgroup.events", name);
@@ -29,9 +95,28 @@ static bool is_empty(int parent_fd, const char *name) {
     return strstr(text, "populated 0") != NULL;
 }
 
-int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns) {
-    char name[BROOD__CGROUP_NAME_SIZE], path[BROOD__CGROUP_NAME_SIZE + 16];
-    brood__cgroup_name(name, (int)holder, made_ns);
+/* With those that the tree made in it. */
+static bool remove_empty(int parent_fd, const char *name, int depth) {
+    int dir = open_dir(parent_fd, name);
+    DIR *entries = dir < 0 ? NULL : fdopendir(dir);
+    for (struct dirent *entry; depth > 0 && entries && (entry = readdir(entries));)
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+            remove_empty(dir, entry->d_name, depth - 1);
+    if (entries)
+        closedir(entries);
+    else
+        brood__close(dir);
+    return unlinkat(parent_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
+}
+
+/* What counts is whether somebody is in one of them: that is asked first, since it may come to be empty meanwhile. */
+static bool take_away(int parent_fd, const char *name) {
+    bool empty = is_empty(parent_fd, name);
+    return remove_empty(parent_fd, name, empty ? MOST_DEPTH : 0) || empty;
+}
+
+static int kill_named(int parent_fd, const char *name) {
+    char path[BROOD__CGROUP_NAME_SIZE + 16];
     snprintf(path, sizeof path, "%s/cgroup.kill", name);
     int fd = openat(parent_fd, path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
@@ -39,6 +124,12 @@ int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns) {
     ssize_t n = brood__write(fd, "1", 1);
     brood__close(fd);
     return n < 0 ? (int)n : 0;
+}
+
+int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns) {
+    char name[BROOD__CGROUP_NAME_SIZE];
+    brood__cgroup_name(name, (int)holder, made_ns);
+    return kill_named(parent_fd, name);
 }
 
 /* What the holder made for limits, where those in it have ended: in the old hierarchies nobody kills them. */
@@ -51,19 +142,41 @@ static void remove_old_ones(const char *name) {
     }
 }
 
-int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns) {
-    char name[BROOD__CGROUP_NAME_SIZE];
-    brood__cgroup_name(name, (int)holder, made_ns);
-    int r = brood__cgroup_kill(parent_fd, holder, made_ns);
+/*
+ * The kernel's cgroup.kill passes by a process whose first thread has left while others live (Linux 6.18): whoever is
+ * still there a moment later is killed by its number.
+ */
+static int end_named(int parent_fd, const char *name) {
+    int r = kill_named(parent_fd, name);
     if (r < 0)
         return r == -ENOENT ? 0 : r; /* its own, or nobody's any more */
-    for (int tries = 0; unlinkat(parent_fd, name, AT_REMOVEDIR) < 0; tries++) {
-        if (errno == ENOENT || (errno == EBUSY && tries > 0 && is_empty(parent_fd, name)))
-            break;
-        if (errno != EBUSY || tries == END_TRIES)
-            return -errno;
+    for (int tries = 0; !take_away(parent_fd, name); tries++) {
+        if (tries == END_TRIES)
+            return -EBUSY;
         poll(NULL, 0, 1); /* those in it are dying */
+        if (tries > 1 && (tries & (tries - 1)) == 0)
+            each_member(parent_fd, name, kill_one, (void *)(uintptr_t)name);
     }
     remove_old_ones(name);
     return 0;
+}
+
+int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns) {
+    char name[BROOD__CGROUP_NAME_SIZE];
+    brood__cgroup_name(name, (int)holder, made_ns);
+    return end_named(parent_fd, name);
+}
+
+void brood__cgroup_end_untold(int parent_fd, pid_t holder) {
+    char prefix[BROOD__CGROUP_NAME_SIZE];
+    int len = snprintf(prefix, sizeof prefix, "brood-%d-", (int)holder);
+    int again = open_dir(parent_fd, ".");
+    DIR *entries = again < 0 ? NULL : fdopendir(again);
+    for (struct dirent *entry; entries && (entry = readdir(entries));)
+        if (strncmp(entry->d_name, prefix, (size_t)len) == 0 && strlen(entry->d_name) < BROOD__CGROUP_NAME_SIZE)
+            end_named(parent_fd, entry->d_name);
+    if (entries)
+        closedir(entries);
+    else
+        brood__close(again);
 }

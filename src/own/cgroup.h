@@ -11,4 +11,7 @@ int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns);
 /* The same, where the holder cannot go on: wait for the end, and take all that it made away. 0 or a negative errno. */
 int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns);
 
+/* The same for a holder that has gone before it could tell whether it had made one; it must not have been waited for. */
+void brood__cgroup_end_untold(int parent_fd, pid_t holder);
+
 #endif

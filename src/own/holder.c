@@ -95,8 +95,9 @@ static int run_holder(int file, int line, int host_fd, brood__process *ret_proce
         .slots = slots,
         .slot_count = host_fd < 0 ? 3 : 4,
         .new_namespaces = host_fd < 0 ? 0 : CLONE_NEWPID | CLONE_NEWNS,
-        .keep_ignored = true,    /* what the program is to ignore is for its own plan to say */
-        .signals_blocked = true, /* it is born in the host's process group, and must outlive its Ctrl-C */
+        .keep_ignored = true,            /* what the program is to ignore is for its own plan to say */
+        .dies_with_parent = host_fd < 0, /* until it has begun, and does so by itself */
+        .signals_blocked = true,         /* it is born in the host's process group, and must outlive its Ctrl-C */
     };
     return brood__start(&plan, ret_process, why);
 }
@@ -240,6 +241,23 @@ static int hear_start(const brood__plan *plan, brood__holder *h, brood__process 
                        r == -EPIPE ? "it ended before it had started the program" : NULL);
 }
 
+/* It was killed before it could say that it had started something, and where. */
+static void clear_away(const brood__holder *h, const brood__plan *plan) {
+    struct pollfd ended = {.fd = h->pidfd, .events = POLLIN};
+    int roots[BROOD__HIERARCHIES], own = brood__place_own(BROOD__UNIFIED);
+    unsigned hierarchies;
+    bool in_root;
+    while (poll(&ended, 1, -1) < 0 && errno == EINTR) {}
+    ssize_t count = brood__place_roots(&plan->tree, roots, &hierarchies, &in_root);
+    if (own >= 0 && !h->in_namespace) /* with which the kernel has ended all */
+        brood__cgroup_end_untold(own, h->pid);
+    if (count > 0 && in_root)
+        brood__cgroup_end_untold(roots[0], h->pid);
+    while (count > 0)
+        brood__close(roots[--count]);
+    brood__close(own);
+}
+
 int brood__holder_start(brood__plan *plan, brood__holder *ret_holder, brood__process *ret_process, brood_failure *why) {
     brood__holder h = BROOD__HOLDER_NONE;
     brood__process process = BROOD__PROCESS_NONE;
@@ -253,6 +271,8 @@ int brood__holder_start(brood__plan *plan, brood__holder *ret_holder, brood__pro
             shutdown(h.line, SHUT_WR); /* it may wait for the rest; or it has left, and said why */
         r = sent < 0 && sent != -EPIPE && sent != -ECONNRESET ? brood__fail(why, sent, BROOD_STEP_HOLDER, NULL, NULL)
                                                               : hear_start(plan, &h, &process, why);
+        if (r == -EPIPE)
+            clear_away(&h, plan);
         if (r == 0)
             r = brood__nonblock(h.line);
         if (r < 0) {
@@ -387,6 +407,13 @@ void brood__holder_let_go(brood__holder *h) {
     h->let_go = true;
 }
 
+void brood__holder_reap(brood__holder *h) {
+    struct pollfd ended = {.fd = h->pidfd, .events = POLLIN};
+    for (int n; (n = poll(&ended, 1, NUDGE_MS)) == 0 || (n < 0 && errno == EINTR);)
+        brood__holder_continue(h);
+    brood__reap(h->pidfd);
+}
+
 void brood__holder_done(brood__holder *h) {
     bool leaves = brood__holder_is_done(h);
     struct rusage usage;
@@ -395,7 +422,7 @@ void brood__holder_done(brood__holder *h) {
         shutdown(h->line, SHUT_RDWR); /* a fork of the host may have it open as well */
     brood__close(h->line);
     if (h->pidfd >= 0 && leaves)
-        brood__reap(h->pidfd);
+        brood__holder_reap(h);
     else if (h->pidfd >= 0)
         brood__wait(h->pidfd, true, &status, &usage);
     brood__close(h->pidfd);

@@ -55,6 +55,9 @@ void brood__holder_continue(brood__holder *h); /* should somebody have stopped i
 void brood__holder_end(brood__holder *h);
 void brood__holder_let_go(brood__holder *h);
 
+/* Wait for its end, which is not long in coming, should somebody have stopped it as well, and leave no zombie. */
+void brood__holder_reap(brood__holder *h);
+
 /*
  * Give it up: what is left of the tree is ended, unless it was let go. A holder that has done its work is waited for,
  * another is not.

@@ -152,8 +152,16 @@ static bool settle_tree(brood__owned *o, brood__deadlines *deadlines, uint64_t n
         o->stop_error = o->holder.denied ? o->holder.denied : -ETIMEDOUT;
         return true;
     }
+    brood__holder_continue(&o->holder);
     brood__deadlines_check_again(deadlines, now_us);
     return false;
+}
+
+void brood__owned_urge(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us) {
+    if (o->ending_us == 0 || o->ended || brood__holder_is_done(&o->holder))
+        return;
+    brood__holder_continue(&o->holder);
+    brood__deadlines_check_again(deadlines, now_us);
 }
 
 bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us, bool all) {
@@ -200,7 +208,10 @@ void brood__owned_let_go(brood__owned *o) {
 
 void brood__owned_end_here(brood__owned *o) {
     brood__owned_signal_all(o, SIGKILL);
-    brood__reap(o->reach == BROOD_OWN_TREE ? o->holder.pidfd : o->process.pidfd);
+    if (o->reach == BROOD_OWN_TREE)
+        brood__holder_reap(&o->holder);
+    else
+        brood__reap(o->process.pidfd);
     brood__owned_done(o);
 }
 

@@ -59,6 +59,12 @@ bool brood__owned_hit(brood__owned *o, brood_limit_hit *ret_hit);
 /* TREE: its CPU time is used up, and it is to be stopped. */
 bool brood__owned_is_late(const brood__owned *o);
 
+/*
+ * TREE that is being ended, whose program has not ended yet: a holder that somebody has stopped meanwhile goes on, and the
+ * deadlines say when to do so again.
+ */
+void brood__owned_urge(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us);
+
 /* The process has ended, and something of its tree is left. */
 bool brood__owned_lives_on(const brood__owned *o);
 

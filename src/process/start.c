@@ -370,6 +370,7 @@ int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *
     l.plan = plan;
     l.envp = plan->envp ? plan->envp : environ;
     l.highest_slot = plan->slots[plan->slot_count - 1].slot;
+    l.parent = getpid();
     l.entered = false;
     l.report = (brood__report){0};
     r = launch(&l, ret_process);

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -642,6 +643,12 @@ static void do_signal_parent(void) {
     kill(getppid(), signal_number(name, strlen(name)));
 }
 
+/* from now on every signal stops it, for a parent that is no debugger */
+static void do_traced(void) {
+    if (ptrace(PTRACE_TRACEME, 0, 0, 0) < 0)
+        die("ptrace");
+}
+
 static void do_touch(void) {
     int fd = open(next(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0)
@@ -712,6 +719,7 @@ static const struct {
     {"stubborn", do_stubborn},
     {"fork", do_fork},
     {"signal-parent", do_signal_parent},
+    {"traced", do_traced},
     {"touch", do_touch},
 };
 

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -423,6 +424,15 @@ static void obey(void) {
 
 /* --- what is due --- */
 
+/* A child that asked its parent to trace it has stopped for that. It is let go, and gets what it was sent. */
+static bool is_stop(int pid, int status) {
+    if (!WIFSTOPPED(status))
+        return false;
+    long signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status); /* SIGTRAP: it was for the tracer */
+    holder_call(SYS_ptrace, (long)PTRACE_DETACH, (long)pid, 0L, signal);
+    return true;
+}
+
 /* Whoever has ended. Without children there are no descendants. */
 static void reap(void) {
     brood__word words[2];
@@ -431,6 +441,8 @@ static void reap(void) {
     long pid;
     look_at_counts(); /* while who has ended can be seen */
     while ((pid = holder_call(SYS_wait4, -1L, &status, (long)(WNOHANG | __WALL), &usage)) > 0) {
+        if (is_stop((int)pid, status))
+            continue;
         tree_reaped((int)pid);
         if (pid != h.program)
             continue;
@@ -486,6 +498,8 @@ static void prepare(const char *host) {
     h.ignored_ends = before[0] == (unsigned long)SIG_IGN;
     holder_call(SYS_prctl, (long)PR_SET_NAME, "brood-holder", 0L, 0L, 0L);
     holder_call(SYS_prctl, (long)PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L);
+    /* When the host dies, a holder that somebody has stopped goes on, by the kernel; to one that runs it is nothing. */
+    holder_call(SYS_prctl, (long)PR_SET_PDEATHSIG, (long)SIGCONT, 0L, 0L, 0L);
     find_host(host);
     int r = tree_prepare();
     h.ended_fd = (int)holder_call(SYS_signalfd4, -1L, &child, 8L, (long)(O_CLOEXEC | O_NONBLOCK));
