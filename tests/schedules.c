@@ -145,7 +145,13 @@ static void host_acts(uv_timer_t *timer) {
     static const int signals[] = {SIGTERM, SIGKILL, SIGSTOP, SIGCONT, SIGUSR1};
     schedule *s = h->schedule;
     brood_child **child = timer->data;
-    switch (below(s, 6)) {
+    switch (below(s, 8)) {
+    case 6:
+        brood_child_freeze(*child);
+        break;
+    case 7:
+        brood_child_thaw(*child);
+        break;
     case 0:
     case 1:
         brood_child_kill_owned(*child, signals[below(s, 5)]);

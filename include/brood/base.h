@@ -79,7 +79,7 @@ BROOD_API const char *brood_step_text(brood_step step);
 
 /** One thing that happened, as told to the trace hook. Borrowed for the call. */
 typedef struct brood_trace_event {
-    const char *name;   /**< "start", "spawn", "signal", "stop", "exit", "close": static text */
+    const char *name;   /**< "start", "spawn", "signal", "stop", "freeze", "thaw", "exit", "close": static text */
     pid_t pid;          /**< the child, 0 before it has one */
     int64_t value;      /**< start: 0; signal: its number; exit: the code or minus the signal; else 0 */
     const char *detail; /**< the program, or the reason; may be "" */

@@ -325,6 +325,25 @@ BROOD_API int brood_child_kill(brood_child *child, int signal);
 BROOD_API int brood_child_kill_owned(brood_child *child, int signal);
 
 /**
+ * Let nothing of what it owns run until brood_child_thaw. A tree with a cgroup is frozen by that, unseen by its
+ * processes; another by a SIGSTOP to each, again and again until no new one is found; both by the holder, a moment later.
+ * A process, or a group, gets a SIGSTOP. Time limits go on. A signal that comes meanwhile takes effect with the thaw,
+ * unless it ends a process that has no handler for it. A stop, a timeout, an abort and a close end what is frozen as
+ * they end what runs: it is thawed for that, or killed. So does the host's end. Letting it live thaws a tree.
+ *
+ * Returns 0, -ESRCH (nothing of it is left, or it is being killed), -EPERM, -EAGAIN (it is still being started, or the
+ * holder has yet to do what it was told before), or -EOPNOTSUPP (a tree that was let live: nobody would thaw it).
+ */
+BROOD_API int brood_child_freeze(brood_child *child);
+
+/**
+ * All that it owns goes on, with the signals that came meanwhile. A SIGCONT to all that it owns does the same. Where
+ * SIGSTOP was used, what had stopped by itself goes on as well. Harmless on what is not frozen. Returns as
+ * brood_child_freeze.
+ */
+BROOD_API int brood_child_thaw(brood_child *child);
+
+/**
  * Stop it as a timeout would: kill_signal to all that it owns, SIGKILL after kill_grace_ms. The reason will be
  * ABORTED. Harmless if it has ended.
  */

@@ -73,6 +73,23 @@ int brood_child_kill_owned(brood_child *c, int signal) {
     return r;
 }
 
+static int freeze(brood_child *c, bool frozen) {
+    if (c->state == BROOD__STARTING)
+        return -EAGAIN;
+    if (c->state >= BROOD__ENDED && !brood__owned_lives_on(&c->owned))
+        return -ESRCH;
+    brood__trace(frozen ? "freeze" : "thaw", c->owned.process.pid, 0, NULL);
+    return brood__owned_freeze(&c->owned, frozen);
+}
+
+int brood_child_freeze(brood_child *c) {
+    return freeze(c, true);
+}
+
+int brood_child_thaw(brood_child *c) {
+    return freeze(c, false);
+}
+
 void brood_child_stop(brood_child *c) {
     brood__child_stop(c, BROOD_REASON_ABORTED);
 }

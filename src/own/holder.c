@@ -388,6 +388,10 @@ int brood__holder_signal(brood__holder *h, int signal, bool tells) {
     return order(h, &(brood__order){.kind = BROOD__ORDER_SIGNAL, .value = signal, .tells = tells});
 }
 
+int brood__holder_freeze(brood__holder *h, bool frozen) {
+    return order(h, &(brood__order){.kind = BROOD__ORDER_FREEZE, .value = frozen});
+}
+
 void brood__holder_end(brood__holder *h) {
     if (h->ending || h->line < 0)
         return;

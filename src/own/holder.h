@@ -51,6 +51,7 @@ bool brood__holder_is_done(const brood__holder *h);
 
 /* Tell it. 0, -ESRCH: it has ended, or -EAGAIN. `tells`: what could not be signalled is told with the program's end. */
 int brood__holder_signal(brood__holder *h, int signal, bool tells);
+int brood__holder_freeze(brood__holder *h, bool frozen);
 void brood__holder_continue(brood__holder *h); /* should somebody have stopped it */
 void brood__holder_end(brood__holder *h);
 void brood__holder_let_go(brood__holder *h);

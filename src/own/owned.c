@@ -120,6 +120,14 @@ int brood__owned_signal_all(brood__owned *o, int signal) {
     return brood__owned_signal(o, signal);
 }
 
+int brood__owned_freeze(brood__owned *o, bool frozen) {
+    if (o->reach != BROOD_OWN_TREE)
+        return brood__owned_signal_all(o, frozen ? SIGSTOP : SIGCONT);
+    if (o->holder.let_go && !brood__holder_is_done(&o->holder))
+        return -EOPNOTSUPP;
+    return o->holder.ending ? -ESRCH : brood__holder_freeze(&o->holder, frozen);
+}
+
 void brood__owned_ask_to_stop(brood__owned *o, int signal) {
     bool tells = o->reach == BROOD_OWN_TREE && signal != SIGKILL; /* with the end what could not be signalled */
     int r = tells ? brood__holder_signal(&o->holder, signal, true) : brood__owned_signal_all(o, signal);

@@ -41,6 +41,12 @@ int brood__owned_signal(brood__owned *o, int signal);
 int brood__owned_signal_all(brood__owned *o, int signal);
 
 /*
+ * Nothing of it runs any more, or all of it goes on. -ESRCH, -EPERM, -EAGAIN, or -EOPNOTSUPP: a tree that was let live,
+ * which nobody would thaw.
+ */
+int brood__owned_freeze(brood__owned *o, bool frozen);
+
+/*
  * What a stop sends to all of it: the signal, and SIGCONT, since a stopped process takes a signal only once it goes on.
  */
 void brood__owned_ask_to_stop(brood__owned *o, int signal);

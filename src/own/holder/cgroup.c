@@ -332,6 +332,11 @@ bool cgroup_kill(void) {
     return cgroup.kill >= 0 && holder_call(SYS_write, (long)cgroup.kill, "1", 1L) == 1;
 }
 
+bool cgroup_freeze(bool frozen) {
+    int dir = cgroup.places[BROOD__UNIFIED].dir;
+    return dir >= 0 && holder_write_text(dir, "cgroup.freeze", frozen ? "1" : "0") == 0;
+}
+
 static void remove_below(int dir, int depth) {
     char entries[2048];
     if (dir < 0)

@@ -59,6 +59,9 @@ bool cgroup_peak_kb(uint64_t *ret_kb); /* of memory */
 /* SIGKILL to all in it, at once, and to whoever is forked meanwhile. False: there is none. */
 bool cgroup_kill(void);
 
+/* Nothing in it runs until it is thawed, or killed. False: there is none. */
+bool cgroup_freeze(bool frozen);
+
 /*
  * Take all of them away, with those that were made in them. While somebody is in one, it cannot be: then a process is
  * left that waits for their end.

@@ -37,6 +37,7 @@ typedef enum brood__order_kind {
      */
     BROOD__ORDER_START = 1,
     BROOD__ORDER_SIGNAL,  /* `value` to every process of the tree */
+    BROOD__ORDER_FREEZE,  /* `value` 1: nothing of the tree is to run; 0: all of it goes on */
     BROOD__ORDER_RELEASE, /* nothing is to be ended any more; the program's end is still told */
 } brood__order_kind;
 

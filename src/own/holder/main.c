@@ -50,6 +50,7 @@ static struct holder {
     bool ending;       /* the tree is being killed */
     bool released;     /* nothing is to be killed */
     bool first;        /* of its PID namespace: nobody in there outlives it */
+    bool frozen;       /* nothing of the tree is to run */
     bool ignored_ends; /* the host ignores SIGCHLD, and its program may be to do so as well */
     int denied;
     int64_t again_at_ns;   /* ENDING: when it is looked at again */
@@ -385,10 +386,19 @@ static void chase(void) {
     next_ns = done + CHASE_PAUSES * (done - begun);
 }
 
+static void freeze(bool frozen) {
+    if (!cgroup_freeze(frozen))
+        frozen ? tree_stop() : tree_signal(SIGCONT);
+    h.frozen = frozen;
+}
+
+/* What is frozen takes no signal but SIGKILL: a stop that was sent to it goes on to it. */
 static void obey_signal(const brood__order *order) {
     int r = order->value != SIGKILL ? tree_signal(order->value) : cgroup_kill() ? 0 : tree_kill();
     if (order->tells)
         h.denied = r;
+    if (h.frozen && (order->tells || order->value == SIGCONT))
+        freeze(false);
 }
 
 static void obey(void) {
@@ -414,8 +424,13 @@ static void obey(void) {
     case BROOD__ORDER_SIGNAL:
         obey_signal(&order);
         break;
+    case BROOD__ORDER_FREEZE:
+        freeze(order.value);
+        break;
     case BROOD__ORDER_RELEASE:
         h.released = true;
+        if (h.frozen)
+            freeze(false);
         if (!h.program && !h.first)
             leave();
         break;

@@ -214,7 +214,7 @@ int tree_signal(int signal) {
     return error;
 }
 
-int tree_kill(void) {
+int tree_stop(void) {
     int self = (int)holder_call(SYS_getpid), error = 0;
     for (int round = 0; round < MOST_ROUNDS; round++) {
         find_tree(self);
@@ -224,7 +224,12 @@ int tree_kill(void) {
         if (signal_members(self, SIGSTOP, tree.stopped, &error) == 0)
             break;
     }
-    error = 0;
+    return error;
+}
+
+int tree_kill(void) {
+    int self = (int)holder_call(SYS_getpid), error = 0;
+    tree_stop();
     signal_members(self, SIGKILL, NULL, &error);
     return error;
 }

@@ -12,9 +12,11 @@ int tree_prepare(void);
 int tree_signal(int signal);
 
 /*
- * SIGKILL to each. First all are stopped, again and again until no new one is found: what is stopped does not fork, so
- * that a tree which grows as fast as it is killed comes to its end.
+ * SIGSTOP to each, again and again until no new one is found: what is stopped does not fork. Returns as tree_signal.
  */
+int tree_stop(void);
+
+/* SIGKILL to each. First all are stopped, so that a tree which grows as fast as it is killed comes to its end. */
 int tree_kill(void);
 
 /*
