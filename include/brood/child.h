@@ -184,6 +184,7 @@ BROOD_API int brood_exec_sync_sized(const char *command, const brood_options *op
                                     brood_result *ret_result, size_t result_size);
 BROOD_API int brood_exec_file_sync_sized(const brood_options *options, size_t size, brood_result *ret_result,
                                          size_t result_size);
+BROOD_API int brood_child_members_sized(brood_child *child, brood_member *ret_members, size_t room, size_t size);
 BROOD_API int brood_await_sized(brood_child *child, brood_result *ret_result, size_t result_size);
 BROOD_API int brood_result_take_sized(brood_result *result, brood_result *ret_result, size_t result_size);
 /** @endcond */
@@ -342,6 +343,20 @@ BROOD_API int brood_child_freeze(brood_child *child);
  * brood_child_freeze.
  */
 BROOD_API int brood_child_thaw(brood_child *child);
+
+/**
+ * Who of all that it owns is alive, what that uses, in the order of the pids: its tree, as the cgroup lists it (whoever
+ * root has moved out is missing) or, without one, who descends from the holder, which is not counted itself; its group;
+ * or the process. Read from /proc in this call: no picture of one moment, and for looking at, not for signalling.
+ *
+ * ret_members  at most `room` of them; may be NULL with room 0
+ *
+ * Returns how many there are, also if there was not the room: 0 while it is being started and after its end; or a
+ * negative errno: -ENOENT (no /proc), -EMFILE, -ENFILE, -ENOMEM.
+ */
+static inline int brood_child_members(brood_child *child, brood_member *ret_members, size_t room) {
+    return brood_child_members_sized(child, ret_members, room, sizeof *ret_members);
+}
 
 /**
  * Stop it as a timeout would: kill_signal to all that it owns, SIGKILL after kill_grace_ms. The reason will be

@@ -64,6 +64,19 @@ BROOD_API const char *brood_guarantee_text(brood_guarantee guarantee);
  */
 BROOD_API int brood_cgroup_adopt(brood_failure *ret_failure);
 
+/** A live process of what a child owns, as /proc showed it at one moment. */
+typedef struct brood_member {
+    pid_t pid;          /**< a number to show: it may be another's by now */
+    pid_t parent;       /**< its parent's: in a tree an orphan's is that of the holder */
+    char state;         /**< the letter of proc(5): 'R' runs, 'S' sleeps, 'D' waits for a device, 'T' is stopped, … */
+    char name[64];      /**< the name of its program, or what it calls itself, as ps(1) shows it: cut by the kernel */
+    int threads;        /**< how many */
+    uint64_t user_us;   /**< CPU time in user space, microseconds, without that of its children */
+    uint64_t system_us; /**< CPU time in the kernel */
+    uint64_t rss_kb;    /**< resident memory in KiB, as exact as the kernel keeps it; 0 if its first thread has left */
+    uint64_t reserved[4]; /**< zero */
+} brood_member;
+
 /** A switch that stops every child that was started with it: Node's AbortController. */
 typedef struct brood_abort brood_abort;
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/hooks.h"
+#include "own/members.h"
 
 #include <errno.h>
 
@@ -88,6 +89,11 @@ int brood_child_freeze(brood_child *c) {
 
 int brood_child_thaw(brood_child *c) {
     return freeze(c, false);
+}
+
+int brood_child_members_sized(brood_child *c, brood_member *ret_members, size_t room, size_t size) {
+    bool none = c->state == BROOD__STARTING || (c->state >= BROOD__ENDED && !brood__owned_lives_on(&c->owned));
+    return none ? 0 : brood__owned_members(&c->owned, ret_members, room, size);
 }
 
 void brood_child_stop(brood_child *c) {

@@ -16,7 +16,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define END_TRIES 1000 /* a millisecond each */
@@ -29,46 +28,17 @@ static int open_dir(int dir, const char *name) {
     return fd < 0 ? -errno : fd;
 }
 
-static void each_listed(int dir, void (*each)(pid_t pid, void *data), void *data) {
-    int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-    FILE *list = fd < 0 ? NULL : fdopen(fd, "r");
-    for (int pid; list && fscanf(list, "%d", &pid) == 1;)
-        if (pid > 0) /* else it is not of our PID namespace */
-            each(pid, data);
-    if (list)
-        fclose(list);
-    else
-        brood__close(fd);
-}
+typedef struct visit {
+    const char *name; /* of the tree's cgroup, which no other ever has */
+    brood__on_process each;
+    void *data;
+    bool missed; /* somebody, for want of descriptors */
+} visit;
 
-static void each_below(int dir, int depth, void (*each)(pid_t pid, void *data), void *data) {
-    int again = open_dir(dir, ".");
-    DIR *entries = again < 0 ? NULL : fdopendir(again);
-    each_listed(dir, each, data);
-    for (struct dirent *entry; depth > 0 && entries && (entry = readdir(entries));) {
-        int inner = entry->d_type == DT_DIR && entry->d_name[0] != '.' ? open_dir(dir, entry->d_name) : -1;
-        if (inner >= 0)
-            each_below(inner, depth - 1, each, data);
-        brood__close(inner);
-    }
-    if (entries)
-        closedir(entries);
-    else
-        brood__close(again);
-}
-
-static void each_member(int parent_fd, const char *name, void (*each)(pid_t pid, void *data), void *data) {
-    int dir = open_dir(parent_fd, name);
-    if (dir >= 0)
-        each_below(dir, MOST_DEPTH, each, data);
-    brood__close(dir);
-}
-
-/* The number is that of somebody in the cgroup, whose name no other ever has. */
-static bool is_in(pid_t pid, const char *name) {
-    char path[32], text[PATH_MAX + 512];
-    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
-    int fd = brood__open(path, O_RDONLY);
+/* Whether the process of this directory of /proc is in the cgroup, or below it. */
+static bool is_in(int proc, const char *name) {
+    char text[PATH_MAX + 512];
+    int fd = openat(proc, "cgroup", O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : brood__read(fd, text, sizeof text - 1);
     brood__close(fd);
     text[n > 0 ? n : 0] = '\0';
@@ -76,11 +46,56 @@ static bool is_in(pid_t pid, const char *name) {
     return own && strstr(own, name);
 }
 
-static void kill_one(pid_t pid, void *name) {
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (pidfd >= 0 && is_in(pid, name))
-        brood__pidfd_signal(pidfd, SIGKILL);
-    brood__close(pidfd);
+/* The number may be another's by now; the directory is not. */
+static void visit_process(visit *v, int pid) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d", pid);
+    int proc = pid > 0 ? brood__open(path, O_RDONLY | O_DIRECTORY) : -1; /* 0: it is not of our PID namespace */
+    v->missed = v->missed || proc == -EMFILE || proc == -ENFILE;
+    if (proc >= 0 && is_in(proc, v->name))
+        v->each(proc, v->data);
+    brood__close(proc);
+}
+
+static void visit_listed(visit *v, int dir) {
+    int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+    FILE *list = fd < 0 ? NULL : fdopen(fd, "r");
+    for (int pid; list && fscanf(list, "%d", &pid) == 1;)
+        visit_process(v, pid);
+    v->missed = v->missed || (!list && errno != ENOENT && errno != ENODEV); /* those: it was taken away */
+    if (list)
+        fclose(list);
+    else
+        brood__close(fd);
+}
+
+static void visit_all(visit *v, int parent_fd, const char *name, int depth) {
+    int dir = open_dir(parent_fd, name);
+    v->missed = v->missed || (dir < 0 && dir != -ENOENT);
+    if (dir < 0)
+        return;
+    visit_listed(v, dir);
+    DIR *entries = fdopendir(dir);
+    for (struct dirent *entry; depth > 0 && entries && (entry = readdir(entries));)
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+            visit_all(v, dir, entry->d_name, depth - 1);
+    if (entries)
+        closedir(entries);
+    else
+        brood__close(dir);
+}
+
+int brood__cgroup_each(int parent_fd, pid_t holder, uint64_t made_ns, brood__on_process each, void *data) {
+    char name[BROOD__CGROUP_NAME_SIZE];
+    visit v = {.name = name, .each = each, .data = data};
+    brood__cgroup_name(name, (int)holder, made_ns);
+    visit_all(&v, parent_fd, name, MOST_DEPTH);
+    return v.missed ? -EMFILE : 0;
+}
+
+static void kill_one(int proc, void *data) {
+    (void)data;
+    brood__pidfd_signal(proc, SIGKILL); /* a directory of /proc is as good as a pidfd */
 }
 
 /* --- its end --- */
@@ -155,7 +170,7 @@ static int end_named(int parent_fd, const char *name) {
             return -EBUSY;
         poll(NULL, 0, 1); /* those in it are dying */
         if (tries > 1 && (tries & (tries - 1)) == 0)
-            each_member(parent_fd, name, kill_one, (void *)(uintptr_t)name);
+            visit_all(&(visit){.name = name, .each = kill_one}, parent_fd, name, MOST_DEPTH);
     }
     remove_old_ones(name);
     return 0;

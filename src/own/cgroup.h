@@ -8,6 +8,13 @@
 /* SIGKILL to all in the cgroup that this holder made in `parent_fd`. 0, or a negative errno: -ENOENT: it is gone. */
 int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns);
 
+/*
+ * For each process in it, by a directory of /proc that stays that process's, open for the call. 0, or -EMFILE: some are
+ * missing for want of descriptors.
+ */
+typedef void (*brood__on_process)(int proc, void *data);
+int brood__cgroup_each(int parent_fd, pid_t holder, uint64_t made_ns, brood__on_process each, void *data);
+
 /* The same, where the holder cannot go on: wait for the end, and take all that it made away. 0 or a negative errno. */
 int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns);
 
