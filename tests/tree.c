@@ -834,6 +834,47 @@ TEST(tree_that_was_let_live_by_a_host_that_leaves) {
     }
 }
 
+/* A signal that it sent before reaches what it lets live, also if the holder reads of all of that at once. */
+TEST(tree_that_was_signalled_and_let_live_by_a_host_that_leaves) {
+    int told[2], go[2], life[2];
+    char text[256] = "";
+    size_t len = 0;
+    CHECK_EQ(pipe2(told, O_CLOEXEC), 0);
+    CHECK_EQ(pipe2(go, O_CLOEXEC), 0);
+    CHECK_EQ(pipe2(life, O_CLOEXEC), 0);
+    pid_t host = fork();
+    if (host == 0) {
+        uv_loop_t loop;
+        brood_child *child;
+        uv_loop_init(&loop);
+        brood_options options = {.args = BROOD_ARGS(CHILD, "tell", "USR1", "ready", "wait-eof"),
+                                 .own = BROOD_OWN_TREE,
+                                 .in = {.kind = BROOD_STDIO_FD, .fd = life[0]},
+                                 .out = {.kind = BROOD_STDIO_FD, .fd = told[1]}};
+        close(go[1]), close(life[1]);
+        if (brood_spawn(&loop, &options, &child, NULL) < 0 || read(go[0], text, 1) != 1)
+            _exit(1);
+        for (int n = 0; n < 20; n++)
+            brood_child_kill_owned(child, SIGUSR1);
+        brood_child_detach(child);
+        _exit(0);
+    }
+    close(told[1]);
+    while (!strstr(text, "got 10\n")) {
+        ssize_t n = read(told[0], text + len, sizeof text - len - 1);
+        CHECK_GT(n, 0);
+        text[len += (size_t)n] = 0;
+        if (strcmp(text, "ready\n") == 0)
+            CHECK_EQ(write(go[1], "", 1), 1);
+    }
+    close(life[0]), close(life[1]);
+    while (read(told[0], text, sizeof text) > 0) {} /* until it has left */
+    int status;
+    CHECK_EQ(waitpid(host, &status, 0), host);
+    CHECK_EQ(status, 0);
+    close(go[0]), close(go[1]), close(told[0]);
+}
+
 TEST(tree_of_a_host_that_ignores_its_children) {
     signal(SIGCHLD, SIG_IGN);
     RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "exit", "7"), TREE);

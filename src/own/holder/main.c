@@ -51,6 +51,8 @@ static struct holder {
     bool released;     /* nothing is to be killed */
     bool first;        /* of its PID namespace: nobody in there outlives it */
     bool frozen;       /* nothing of the tree is to run */
+    bool said_all;     /* the host has, and what it said may not have been read yet */
+    uint64_t put_off;  /* signals of that, a bit for each */
     bool ignored_ends; /* the host ignores SIGCHLD, and its program may be to do so as well */
     int denied;
     int64_t again_at_ns;   /* ENDING: when it is looked at again */
@@ -401,6 +403,27 @@ static void obey_signal(const brood__order *order) {
         freeze(false);
 }
 
+/*
+ * Behind hundreds of signals the end of the line would come late: those that come last are not sent, as all is to be
+ * ended, unless it turns out that all is to live.
+ */
+static void put_off(int signal) {
+    const uint64_t cont = (uint64_t)1 << (SIGCONT - 1), stop = (uint64_t)1 << (SIGSTOP - 1);
+    h.put_off &= signal == SIGCONT ? ~stop : signal == SIGSTOP ? ~cont : ~(uint64_t)0;
+    h.put_off |= (uint64_t)1 << (signal - 1);
+}
+
+static void release(void) {
+    h.released = true;
+    for (int signal = 1; h.put_off != 0; signal++, h.put_off >>= 1)
+        if (h.put_off & 1)
+            tree_signal(signal);
+    if (h.frozen)
+        freeze(false);
+    if (!h.program && !h.first)
+        leave();
+}
+
 static void obey(void) {
     static int fds[BROOD__LINE_MAX_FDS];
     brood__order order;
@@ -422,17 +445,17 @@ static void obey(void) {
         start(&order, fds);
         break;
     case BROOD__ORDER_SIGNAL:
-        obey_signal(&order);
+        if (h.said_all && !h.released)
+            put_off(order.value);
+        else
+            obey_signal(&order);
         break;
     case BROOD__ORDER_FREEZE:
-        freeze(order.value);
+        if (!h.said_all)
+            freeze(order.value);
         break;
     case BROOD__ORDER_RELEASE:
-        h.released = true;
-        if (h.frozen)
-            freeze(false);
-        if (!h.program && !h.first)
-            leave();
+        release();
         break;
     }
 }
@@ -564,7 +587,7 @@ int main(int argc, char **argv) {
     prepare(argc > 1 ? argv[1] : NULL);
     for (;;) {
         struct pollfd polls[POLLS] = {
-            [LINE] = {.fd = h.hearing ? BROOD__LINE_FD : -1, .events = POLLIN},
+            [LINE] = {.fd = h.hearing ? BROOD__LINE_FD : -1, .events = POLLIN | POLLRDHUP},
             [HOST] = {.fd = h.released ? -1 : h.host_fd, .events = POLLIN},
             [ENDED] = {.fd = h.ended_fd, .events = POLLIN},
         };
@@ -579,6 +602,7 @@ int main(int argc, char **argv) {
         look(holder_now_ns());
         if (n <= 0)
             continue;
+        h.said_all = polls[LINE].revents & POLLRDHUP;
         if (polls[MEMORY].revents && cgroup_signal_seen())
             h.late_looks = LATE_LOOKS;
         if (polls[MEMORY].revents || polls[PIDS].revents)
