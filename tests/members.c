@@ -60,12 +60,30 @@ static void members_of_tree(test *t) {
     brood_child_close(w->child);
 }
 
-TEST_TORTURE(members_of_a_tree) {
+TEST(members_of_a_tree) {
     members_of_tree(t);
     if (test_failed())
         return;
     brood__probe_force("cgroup", true);
     members_of_tree(t);
+    brood__probe_force("cgroup", false);
+}
+
+static void members_once(test *t) {
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), .own = BROOD_OWN_TREE, .out = WATCHED);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_EQ(brood_child_members(w->child, NULL, 0), 1);
+    brood_child_close(w->child);
+    RUN();
+}
+
+TEST_TORTURE(members_are_all_there_or_an_error) {
+    members_once(t);
+    if (test_failed())
+        return;
+    brood__probe_force("cgroup", true);
+    members_once(t);
     brood__probe_force("cgroup", false);
 }
 

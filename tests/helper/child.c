@@ -607,6 +607,25 @@ static void do_hop(void) {
     _exit(0);
 }
 
+/* so many processes make others that end at once, some of them as orphans: their numbers are soon free again */
+static void do_churn(void) {
+    for (long more = next_number(); more > 1; more--)
+        if (fork() == 0)
+            break;
+    live_a_minute();
+    for (unsigned turn = 0;; turn++) {
+        pid_t pid = fork(); /* there may be no free number just now */
+        if (pid == 0 && turn % 2)
+            fork();
+        if (pid == 0)
+            _exit(0);
+        if (pid < 0)
+            sleep_ms(1);
+        else
+            waitpid(pid, NULL, 0);
+    }
+}
+
 /* every process forks as fast as it can, until so many were made */
 static void do_breed(void) {
     long most = next_number();
@@ -715,6 +734,7 @@ static const struct {
     {"orphan", do_orphan},
     {"leave-thread", do_leave_thread},
     {"hop", do_hop},
+    {"churn", do_churn},
     {"breed", do_breed},
     {"stubborn", do_stubborn},
     {"fork", do_fork},
