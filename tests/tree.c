@@ -10,10 +10,12 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
 #include "base/fault.h"
+#include "own/leftover.h"
 
 static void on_empty(brood_child *child, const brood_usage *usage, void *data) {
     watch *w = data;
@@ -545,6 +547,50 @@ TEST(tree_whose_holder_gets_every_signal) {
     CHECK_EQ(w->ended.signal, SIGTERM);
     CHECK_EQ(w->ended.stop_error, 0);
     brood_child_close(w->child);
+}
+
+/* A child of the test's, which is given up as such a holder is: whatever comes next waits for it, once it has ended. */
+TEST(tree_whose_holder_was_given_up_leaves_no_zombie) {
+    int held[2];
+    char byte;
+    CHECK_EQ(pipe2(held, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(held[1]);
+        _exit(read(held[0], &byte, 1) > 0);
+    }
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    CHECK_GE(pidfd, 0);
+    brood__leftover_take(pidfd);
+    RUN_CHILD(one, .args = BROOD_ARGS(CHILD, "exit", "0"));
+    CHECK(!test_process_gone(pid));
+    close(held[0]), close(held[1]);
+    WAIT_UNTIL(test_process_gone(pid));
+    CHECK_EQ(test_process_state(pid), 'Z');
+    RUN_CHILD(other, .args = BROOD_ARGS(CHILD, "exit", "0"));
+    CHECK_EQ(test_process_state(pid), 0);
+}
+
+/* A debugger holds the holder: nothing that the host does makes it go on. The host does not hang with it. */
+TEST(tree_whose_holder_hangs_is_given_up) {
+    if (!getenv("BROOD_TEST_MANY"))
+        SKIP("ten seconds: set BROOD_TEST_MANY");
+    if (!may_be_traced())
+        SKIP("nobody may be traced here");
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "exit", "0"), TREE, .close_grace_ms = 50);
+    RUN_UNTIL(w->closes);
+    pid_t holder = pid_at(w, 0), orphan = pid_at(w, 1);
+    CHECK_EQ(ptrace(PTRACE_SEIZE, holder, 0, 0), 0);
+    CHECK_EQ(ptrace(PTRACE_INTERRUPT, holder, 0, 0), 0);
+    WAIT_UNTIL(test_process_state(holder) == 't');
+    brood_child_close(w->child);
+    RUN();
+    CHECK(!test_process_gone(orphan));
+    CHECK_EQ(ptrace(PTRACE_DETACH, holder, 0, 0), 0);
+    WAIT_UNTIL(test_process_gone(orphan) && test_process_gone(holder));
+    RUN_CHILD(other, .args = BROOD_ARGS(CHILD, "exit", "0"));
+    CHECK_EQ(test_process_state(holder), 0);
 }
 
 /* --- what is guaranteed --- */

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "own/cgroup.h"
 #include "own/holder/line.h"
+#include "own/leftover.h"
 #include "own/place.h"
 #include "process/exit.h"
 #include "process/pack.h"
@@ -427,8 +428,10 @@ void brood__holder_done(brood__holder *h) {
     brood__close(h->line);
     if (h->pidfd >= 0 && leaves)
         brood__holder_reap(h);
-    else if (h->pidfd >= 0)
-        brood__wait(h->pidfd, true, &status, &usage);
+    else if (h->pidfd >= 0 && brood__wait(h->pidfd, true, &status, &usage) == 0 && !h->let_go) {
+        brood__leftover_take(h->pidfd); /* it may take as long as something of its tree hangs in the kernel */
+        h->pidfd = -1;
+    }
     brood__close(h->pidfd);
     brood__close(h->cgroups);
     *h = BROOD__HOLDER_NONE;

@@ -61,7 +61,7 @@ void brood__holder_reap(brood__holder *h);
 
 /*
  * Give it up: what is left of the tree is ended, unless it was let go. A holder that has done its work is waited for,
- * another is not.
+ * another is left to brood__leftover_reap, unless its tree was let go.
  */
 void brood__holder_done(brood__holder *h);
 

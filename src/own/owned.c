@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "own/leftover.h"
 #include "process/exit.h"
 
 #include <errno.h>
@@ -30,6 +31,7 @@ static int signal_group(brood__owned *o, int signal) {
 }
 
 int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *why) {
+    brood__leftover_reap();
     if (o->reach != BROOD_OWN_TREE)
         return brood__start(plan, &o->process, why);
     int r = brood__holder_start(plan, &o->holder, &o->process, why);
@@ -228,6 +230,7 @@ void brood__owned_done(brood__owned *o) {
     if (o->ended && !o->reaped)
         brood__process_ended(&o->process, true, &ignored, &o->reaped);
     brood__holder_done(&o->holder);
+    brood__leftover_reap();
     brood__close(o->process.pidfd);
     o->process = BROOD__PROCESS_NONE;
 }
