@@ -206,3 +206,22 @@ TEST(reuse_of_all_numbers_spares_the_others) {
         SKIP("no pid_max of a namespace's own");
     both_ways(signal_while_numbers_come_again);
 }
+
+/* A host whose children are of another PID namespace than itself: numbers would mean others there. */
+TEST(reuse_of_numbers_by_another_namespace_is_refused) {
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        brood_result r;
+        brood_options options = {.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE};
+        if (unshare(CLONE_NEWPID) < 0)
+            _exit(NO_NAMESPACE);
+        int e = brood_exec_file_sync(&options, &r);
+        _exit(e != -ESRCH || r.failure.step != BROOD_STEP_HOLDER || !strstr(r.failure.message, "/proc"));
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK(WIFEXITED(status));
+    if (WEXITSTATUS(status) == NO_NAMESPACE)
+        SKIP("no PID namespace here");
+    CHECK_EQ(WEXITSTATUS(status), 0);
+}

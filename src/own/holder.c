@@ -76,6 +76,13 @@ static int open_image(void) {
 
 /* --- its start --- */
 
+static const char *holder_hint(int error) {
+    if (error == EOPNOTSUPP)
+        return "the kernel's guarantee needs a cgroup2 that this process may make others in, and start into: see man 7 "
+               "brood";
+    return error == ESRCH ? "a tree needs a /proc that shows this PID namespace" : NULL;
+}
+
 static int run_holder(int file, int line, int host_fd, brood__process *ret_process, brood_failure *why) {
     char host[16];
     snprintf(host, sizeof host, "%d", host_fd < 0 ? (int)getpid() : 0);
@@ -100,7 +107,8 @@ static int run_holder(int file, int line, int host_fd, brood__process *ret_proce
         .dies_with_parent = host_fd < 0, /* until it has begun, and does so by itself */
         .signals_blocked = true,         /* it is born in the host's process group, and must outlive its Ctrl-C */
     };
-    return brood__start(&plan, ret_process, why);
+    int r = brood__start(&plan, ret_process, why);
+    return r == -ESRCH ? brood__fail(why, r, BROOD_STEP_HOLDER, NULL, holder_hint(ESRCH)) : r;
 }
 
 /* Where its parent is not to be seen, it is given the host's pidfd. */
@@ -208,13 +216,6 @@ static int hear_word(int line, brood__word *ret_word, brood__fds *ret_fds) {
     while (fds->count > 0)
         brood__close(fds->fds[--fds->count]);
     return n < 0 && n != -ECONNRESET ? (int)n : fds->lost ? -EMFILE : -EPIPE;
-}
-
-static const char *holder_hint(int error) {
-    if (error == EOPNOTSUPP)
-        return "the kernel's guarantee needs a cgroup2 that this process may make others in, and start into: see man 7 "
-               "brood";
-    return error == ESRCH ? "a tree needs a /proc that shows this PID namespace" : NULL;
 }
 
 static int hear_start(const brood__plan *plan, brood__holder *h, brood__process *ret_process, brood_failure *why) {
