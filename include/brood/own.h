@@ -36,7 +36,7 @@ typedef enum brood_guarantee {
     /**
      * TREE: all ends but what the host may not signal (a set-user-ID program that has changed its real user, unless the
      * host is root), and what another process starts on its behalf, as at(1) or a container's daemon does. Whoever kills
-     * the holder takes it away; whoever stops it suspends it.
+     * the holder takes it away; whoever stops it once the host has gone suspends it.
      */
     BROOD_GUARANTEE_BEST_EFFORT,
     /**
