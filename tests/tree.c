@@ -256,7 +256,7 @@ TEST_TORTURE(tree_that_was_let_live) {
     while (test_process_state(holder) != 0 && !test_failed()) /* it is still waited for */
         test_idle(2);
     RUN();
-    CHECK(test_process_gone(orphan) && test_process_gone(program));
+    WAIT_UNTIL(test_process_gone(orphan) && test_process_gone(program)); /* the holder did not wait for the orphan */
 }
 
 static void close_in_on_close(watch *w, const char *event) {
