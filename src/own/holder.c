@@ -78,8 +78,8 @@ static int open_image(void) {
 
 static const char *holder_hint(int error) {
     if (error == EOPNOTSUPP)
-        return "the kernel's guarantee needs a cgroup2 that this process may make others in, and start into: see man 7 "
-               "brood";
+        return "the kernel's guarantee needs a cgroup2 that this process may make others in, and start into: brood "
+               "doctor says what is missing";
     return error == ESRCH ? "a tree needs a /proc that shows this PID namespace" : NULL;
 }
 
