@@ -11,6 +11,7 @@
 #include <brood/child.h>
 #include <brood/loop.h>
 #include <brood/own.h>
+#include <brood/pool.h>
 #include <brood/process.h>
 #include <brood/stream.h>
 #include <brood/value.h>

@@ -149,6 +149,8 @@ int brood__channel_may_send(const brood_channel *channel, const brood_body *body
 int brood__channel_queue(brood_channel *channel, const brood_body *body, uint64_t id,
                          void (*write)(brood_writer *writer, const brood_body *body), brood_on_sent on_sent,
                          void *data);
+/* Put a whole frame into the queue, whatever is in it already. 0, -EPIPE (not connected), or -ENOMEM. */
+int brood__channel_queue_frame(brood_channel *channel, const char *frame, size_t len);
 /* The one content of a body where a value is due. */
 void brood__body_write(brood_writer *writer, const brood_body *body);
 

@@ -153,7 +153,7 @@ static void sent(brood_channel *c, int error, void *data) {
         settle(c, w, error);
 }
 
-static void write_request(brood_writer *w, const brood_body *body) {
+void brood__request_write(brood_writer *w, const brood_body *body) {
     if (body->json)
         write_parsed(w, body);
     else if (body->value)
@@ -175,8 +175,8 @@ int brood_channel_request_sized(brood_channel *c, const brood_body *given, size_
     *w = (waiting){.id = r->last + 1, .deadline_us = BROOD__NEVER, .on_reply = on_reply, .data = data};
     if (timeout_ms > 0 && timeout_ms < BROOD_FOREVER)
         w->deadline_us = brood__after_ms(brood__now_us(), timeout_ms);
-    result =
-        brood__channel_queue(c, &body, w->id, write_request, body.fd_count > 0 ? sent : NULL, (void *)(uintptr_t)w->id);
+    result = brood__channel_queue(c, &body, w->id, brood__request_write, body.fd_count > 0 ? sent : NULL,
+                                  (void *)(uintptr_t)w->id);
     if (result < 0) {
         brood__free(w);
         return result;
@@ -198,8 +198,10 @@ int brood_channel_cancel(brood_channel *c, uint64_t ticket) {
 }
 
 /* An Error has its words in its message. */
-static const char *error_text(brood_value error) {
+const char *brood__error_text(brood_value error) {
     const char *text;
+    if (brood_value_type(error) <= BROOD_NULL)
+        return NULL;
     if (brood_value_string(error, &text, NULL) == 0 ||
         brood_value_string(brood_value_get(error, "message"), &text, NULL) == 0)
         return text;
@@ -219,10 +221,10 @@ bool brood__requests_answer(brood_channel *c, const brood_message *message) {
     waiting *w = find(&c->requests, id);
     if (!w)
         return false;
-    if (brood_value_type(error) > BROOD_NULL) {
+    reply.error = brood__error_text(error);
+    if (reply.error) {
         reply.status = -EREMOTEIO;
         reply.result = (brood_value){0};
-        reply.error = error_text(error);
     }
     brood__list_remove(&w->node);
     tell(c, w, &reply);

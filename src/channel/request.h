@@ -29,6 +29,12 @@ void brood__requests_end(brood_channel *channel);
 /* Tell what is due. */
 void brood__requests_tell(brood_channel *channel);
 
+/* The one content of a body that asks: an object. An id is appended to it, if one is to be. */
+void brood__request_write(brood_writer *writer, const brood_body *body);
+
+/* What an answer's member `error` says, in words; NULL: it is none. */
+const char *brood__error_text(brood_value error);
+
 /* The channel's memory goes: what is taken is answered to nobody. */
 void brood__requests_done(brood_channel *channel);
 

@@ -311,6 +311,18 @@ int brood__channel_queue(brood_channel *c, const brood_body *body, uint64_t id,
     return added(c);
 }
 
+int brood__channel_queue_frame(brood_channel *c, const char *frame, size_t len) {
+    if (!brood_channel_connected(c) || c->mute)
+        return -EPIPE;
+    c->out.error = 0;
+    c->out.start = c->out.len; /* for the writer's own limit, which it is within */
+    brood__writer_add(&c->out, frame, len);
+    if (c->out.error)
+        return c->out.error;
+    added(c);
+    return 0;
+}
+
 int brood_channel_send_sized(brood_channel *c, const brood_body *given, size_t size, brood_on_sent on_sent,
                              void *data) {
     brood_body body;

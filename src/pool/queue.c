@@ -1,0 +1,111 @@
+/*
+ * The tasks that wait, first come first served within a priority, and the tickets of all that are unfinished. Both cost
+ * the same for one task as for a million. A task that comes back takes its old place: tickets tell it, and whatever is
+ * older than one that was under way has been under way itself, so that few are passed on the way there.
+ */
+#include "pool/pool.h"
+
+#include <errno.h>
+
+#define FEWEST_BUCKETS 64
+
+static brood__task *task_of(const brood__list *node) {
+    return BROOD__OUTER(node, brood__task, node);
+}
+
+void brood__queue_init(brood__queue *q) {
+    for (int i = 0; i < BROOD__PRIORITIES; i++)
+        brood__list_init(&q->levels[i]);
+}
+
+void brood__queue_put(brood__queue *q, brood__task *t) {
+    brood__list *level = &q->levels[t->level], *before = level->prev;
+    if (before != level && task_of(before)->ticket > t->ticket)
+        for (before = level; task_of(before->next)->ticket < t->ticket;)
+            before = before->next;
+    brood__list_append(before->next, &t->node);
+    q->used[t->level / 64] |= UINT64_C(1) << t->level % 64;
+    t->state = BROOD__TASK_QUEUED;
+    q->count++;
+    q->bytes += t->len;
+}
+
+void brood__queue_remove(brood__queue *q, brood__task *t) {
+    brood__list_remove(&t->node);
+    if (brood__list_empty(&q->levels[t->level]))
+        q->used[t->level / 64] &= ~(UINT64_C(1) << t->level % 64);
+    q->count--;
+    q->bytes -= t->len;
+}
+
+brood__task *brood__queue_first(const brood__queue *q) {
+    for (int i = BROOD__PRIORITIES / 64 - 1; i >= 0; i--)
+        if (q->used[i])
+            return task_of(q->levels[i * 64 + 63 - __builtin_clzll(q->used[i])].next);
+    return NULL;
+}
+
+brood__task *brood__queue_least(const brood__queue *q) {
+    for (int i = 0; i < BROOD__PRIORITIES / 64; i++)
+        if (q->used[i])
+            return task_of(q->levels[i * 64 + __builtin_ctzll(q->used[i])].next);
+    return NULL;
+}
+
+/* --- tickets --- */
+
+/* Tickets count up: their lowest bits spread them as evenly as can be. */
+static brood__task **bucket_of(const brood__tickets *k, uint64_t ticket) {
+    return &k->buckets[ticket & (k->bucket_count - 1)];
+}
+
+int brood__tickets_init(brood__tickets *k) {
+    k->buckets = brood__alloc(FEWEST_BUCKETS * sizeof *k->buckets);
+    k->bucket_count = FEWEST_BUCKETS;
+    return k->buckets ? 0 : -ENOMEM;
+}
+
+/* Without the memory for it the buckets stay as they are, and get longer. */
+static void resize(brood__tickets *k, size_t bucket_count) {
+    brood__tickets wider = {.bucket_count = bucket_count};
+    wider.buckets = brood__alloc(bucket_count * sizeof *wider.buckets);
+    if (!wider.buckets)
+        return;
+    for (size_t i = 0; i < k->bucket_count; i++)
+        for (brood__task *t = k->buckets[i], *next; t; t = next) {
+            brood__task **bucket = bucket_of(&wider, t->ticket);
+            next = t->next_of_bucket;
+            t->next_of_bucket = *bucket;
+            *bucket = t;
+        }
+    brood__free(k->buckets);
+    k->buckets = wider.buckets;
+    k->bucket_count = bucket_count;
+}
+
+void brood__tickets_add(brood__tickets *k, brood__task *t) {
+    if (k->count >= k->bucket_count)
+        resize(k, k->bucket_count * 2);
+    t->ticket = ++k->last;
+    brood__task **bucket = bucket_of(k, t->ticket);
+    t->next_of_bucket = *bucket;
+    *bucket = t;
+    k->count++;
+}
+
+void brood__tickets_remove(brood__tickets *k, brood__task *t) {
+    brood__task **at = bucket_of(k, t->ticket);
+    while (*at != t)
+        at = &(*at)->next_of_bucket;
+    *at = t->next_of_bucket;
+    k->count--;
+    if (k->count < k->bucket_count / 8 && k->bucket_count > FEWEST_BUCKETS)
+        resize(k, k->bucket_count / 2);
+}
+
+brood__task *brood__tickets_find(const brood__tickets *k, uint64_t ticket) {
+    brood__task *t = *bucket_of(k, ticket);
+    while (t && t->ticket != ticket)
+        t = t->next_of_bucket;
+    return t;
+}

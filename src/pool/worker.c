@@ -1,0 +1,625 @@
+/*
+ * A worker: its start, what it is sent and says, its end. What is hard is whose fault an end is. A task is at one worker
+ * at a time and never at a second before the first one's process has ended, so whatever a worker is stopped for, its
+ * tasks wait for its end; then the one that it was working at is to blame, and all others go back as if they had never
+ * been sent. Which one that was is known for certain where it had only one: so those that were together in a crash are
+ * alone the next time.
+ */
+#include "pool/pool.h"
+
+#include "base/failure.h"
+#include "channel/channel.h"
+#include "child/child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LONG_LIFE_US 60000000 /* whoever lived so long was no start that came to nothing */
+#define DISCONNECTED_MS 500   /* so long after its channel's end the worker's own is waited for */
+
+static brood__task *oldest(const brood__worker *w) {
+    return brood__list_empty(&w->tasks) ? NULL : BROOD__OUTER(w->tasks.next, brood__task, node);
+}
+
+static void tell(brood__worker *w, brood_pool_event event) {
+    event.worker = w->number;
+    event.pid = w->child ? brood_child_pid(w->child) : 0;
+    brood__pool_tell(w->pool, &event);
+}
+
+/* --- where it stands --- */
+
+/* Whether it takes one more, and after how many. */
+static void update_place(brood__worker *w) {
+    brood_pool *pool = w->pool;
+    if (!brood__list_empty(&w->place)) {
+        brood__list *level = w->place.next;
+        brood__list_remove(&w->place);
+        if (brood__list_empty(level)) /* it was the last one there: what is left is the list's head */
+            pool->free_used &= ~(UINT64_C(1) << (level - pool->free));
+    }
+    if (w->state != BROOD__WORKER_UP || w->load >= pool->options.prefetch || (w->crowded && w->load > 0))
+        return;
+    brood__list_append(pool->free[w->load].next, &w->place); /* at the front: those behind stay idle, and may leave */
+    pool->free_used |= UINT64_C(1) << w->load;
+}
+
+static void become(brood__worker *w, brood__worker_state state) {
+    brood_pool *pool = w->pool;
+    bool worked = w->state == BROOD__WORKER_UP && w->load > 0, works = state == BROOD__WORKER_UP && w->load > 0;
+    pool->count[w->state]--;
+    pool->count[state]++;
+    pool->working += (unsigned)works - (unsigned)worked;
+    w->state = state;
+    update_place(w);
+}
+
+static void set_load(brood__worker *w, unsigned load) {
+    if (w->state == BROOD__WORKER_UP)
+        w->pool->working += (unsigned)(load > 0) - (unsigned)(w->load > 0);
+    w->load = load;
+    w->crowded = w->crowded && load > 0;
+    if (load == 0)
+        w->idle_us = brood__now_us();
+    update_place(w);
+}
+
+static void wake_for(brood__worker *w) {
+    brood__pool_wake_at(w->pool, brood__worker_check(w, 0));
+}
+
+/* --- leaving --- */
+
+static void leave(brood__worker *w, const char *why) {
+    if (w->state >= BROOD__WORKER_LEAVING)
+        return;
+    become(w, BROOD__WORKER_LEAVING);
+    tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_LEAVING, .detail = why});
+}
+
+/* It was told to, or has itself said that it will: it has so long for it. */
+static void leave_within(brood__worker *w, uint64_t ms, const char *why) {
+    leave(w, why);
+    w->until_us = brood__after_ms(brood__now_us(), ms);
+    wake_for(w);
+}
+
+static void leave_if_idle(brood__worker *w, const char *why) {
+    if (w->load > 0)
+        return;
+    w->innocent = true;
+    leave_within(w, w->pool->options.leave_ms, why);
+    brood_channel_disconnect(brood_child_channel(w->child));
+}
+
+/* --- its tasks --- */
+
+/* It is at work at its oldest task from now on. */
+static void begin_oldest(brood__worker *w) {
+    brood__task *t = oldest(w);
+    if (t)
+        t->begun_us = brood__now_us();
+    wake_for(w);
+}
+
+static void take_from(brood__worker *w, brood__task *t) {
+    bool was_oldest = t == oldest(w);
+    brood__list_remove(&t->node);
+    t->worker = NULL;
+    if (t == w->guilty)
+        w->guilty = NULL;
+    set_load(w, w->load - 1);
+    if (was_oldest)
+        begin_oldest(w);
+    if (w->state == BROOD__WORKER_RETIRING)
+        leave_if_idle(w, "it has ended its last task");
+}
+
+static void fds_sent(brood_channel *channel, int error, void *data) {
+    brood__worker *w = brood_channel_data(channel);
+    brood_pool *pool = w->pool;
+    brood__task *t = brood__tickets_find(&pool->tickets, (uintptr_t)data);
+    if (error >= 0 || error == -EPIPE || error == -ECANCELED || !t || t->state != BROOD__TASK_AT_WORKER ||
+        t->worker != w)
+        return;
+    brood__pool_pin(pool);
+    take_from(w, t);
+    brood__task_end(
+        pool, t, &(brood_outcome){.fate = BROOD_FATE_FAILED, .message = "its worker could not take its descriptors"});
+    brood__pool_go(pool);
+    brood__pool_unpin(pool);
+}
+
+/* What goes around descriptors depends on who is there. */
+static int send_with_fds(brood__worker *w, const brood__task *t) {
+    brood_channel *channel = brood_child_channel(w->child);
+    brood__document document = {0};
+    brood__frames frames = {.advanced = w->pool->writer.advanced, .max_len = SIZE_MAX};
+    size_t head = frames.advanced ? 4 : 0, len = t->len - (frames.advanced ? 4 : 1);
+    char *copy = brood__alloc(len + BROOD__FRAME_SLACK); /* reading writes into it */
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, t->frame + head, len);
+    int r = brood__frame_read(&frames, &(brood__frame){copy, len}, &document);
+    brood_value value = {&document, 0};
+    brood_body body = {.value = &value, .fds = t->extra->fds, .fd_count = t->extra->fd_count};
+    if (r == 0)
+        r = brood_channel_send(channel, &body, fds_sent, (void *)(uintptr_t)t->ticket);
+    brood__document_done(&document);
+    brood__free(copy);
+    return r < 0 ? r : 0;
+}
+
+int brood__worker_send(brood__worker *w, brood__task *t) {
+    bool has_fds = t->extra && t->extra->fd_count > 0;
+    int r = has_fds ? send_with_fds(w, t) : brood__channel_queue_frame(brood_child_channel(w->child), t->frame, t->len);
+    if (r < 0)
+        return r;
+    brood__list_append(&w->tasks, &t->node);
+    t->state = BROOD__TASK_AT_WORKER;
+    t->worker = w;
+    t->attempts++;
+    t->begun_us = brood__now_us();
+    w->crowded = w->crowded || t->alone;
+    w->heard_us = t->begun_us;
+    set_load(w, w->load + 1);
+    if (w->load == 1)
+        wake_for(w);
+    tell(w,
+         (brood_pool_event){.kind = BROOD_POOL_TASK_SENT, .ticket = t->ticket, .attempt = t->attempts, .detail = ""});
+    return 0;
+}
+
+static void requeue(brood__worker *w, brood__task *t, const char *why) {
+    take_from(w, t);
+    t->begun_us = 0;
+    brood__queue_put(&w->pool->queue, t);
+    tell(w, (brood_pool_event){
+                .kind = BROOD_POOL_TASK_REQUEUED, .ticket = t->ticket, .attempt = t->attempts + 1, .detail = why});
+}
+
+/* The worker has ended, and this one of its tasks is the reason. */
+static void blame(brood__worker *w, brood__task *t, const brood_exit *ended, const char *how) {
+    if (t->attempts < t->max_attempts) {
+        requeue(w, t, how);
+        return;
+    }
+    brood_fate fate = (brood_fate)w->fate;
+    take_from(w, t);
+    brood__task_end(
+        w->pool, t,
+        &(brood_outcome){.fate = fate, .message = how, .worker_exit = fate == BROOD_FATE_CRASHED ? ended : NULL});
+}
+
+static void forgive(brood__worker *w, brood__task *t) {
+    t->attempts--;
+    requeue(w, t, "another task was to blame for its worker's end");
+}
+
+/* --- what it says --- */
+
+static bool says_ready(brood_value message) {
+    const char *text;
+    bool ready;
+    if (brood_value_string(message, &text, NULL) == 0)
+        return strcmp(text, "ready") == 0;
+    return brood_value_bool(brood_value_get(message, "ready"), &ready) == 0 && ready;
+}
+
+static void get_ready(brood__worker *w) {
+    w->ready = true;
+    w->until_us = BROOD__NEVER;
+    w->idle_us = brood__now_us();
+    become(w, BROOD__WORKER_UP);
+    wake_for(w);
+    tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_READY, .detail = ""});
+}
+
+/* The one of its tasks that the message is about, mostly the oldest. */
+static brood__task *task_of(const brood__worker *w, brood_value message) {
+    uint64_t id;
+    if (brood_value_uint64(brood_value_get(message, "id"), &id) < 0)
+        return NULL;
+    for (brood__list *n = w->tasks.next; n != &w->tasks; n = n->next)
+        if (BROOD__OUTER(n, brood__task, node)->ticket == id)
+            return BROOD__OUTER(n, brood__task, node);
+    return NULL;
+}
+
+static void see_stray(brood__worker *w) {
+    tell(w, (brood_pool_event){.kind = BROOD_POOL_STRAY, .detail = "it answered what it had not been asked"});
+}
+
+static void see_answer(brood__worker *w, brood__task *t, brood_value result, brood_value error) {
+    brood_outcome outcome = {.fate = BROOD_FATE_DONE, .message = "done", .result = result};
+    outcome.message = brood__error_text(error);
+    if (outcome.message) {
+        outcome.fate = BROOD_FATE_FAILED;
+        outcome.result = (brood_value){0};
+    } else {
+        outcome.message = "done";
+    }
+    w->answered = w->pool->ever_answered = true;
+    w->pool->failures = 0;
+    take_from(w, t);
+    brood__task_end(w->pool, t, &outcome);
+}
+
+static void see_message(brood__worker *w, brood_value message) {
+    brood__task *t = task_of(w, message);
+    w->heard_us = brood__now_us();
+    if (w->state == BROOD__WORKER_STARTING && says_ready(message)) {
+        get_ready(w);
+        return;
+    }
+    if (!t) {
+        if (!says_ready(message))
+            see_stray(w);
+        return;
+    }
+    brood_value result = brood_value_get(message, "result"), error = brood_value_get(message, "error");
+    brood_value progress = brood_value_get(message, "progress");
+    bool answers = brood_value_type(result) != BROOD_MISSING || brood_value_type(error) != BROOD_MISSING;
+    if (answers || brood_value_count(message) == 1) /* `{id, result: undefined}` is `{id}` in JSON */
+        see_answer(w, t, result, error);
+    else if (brood_value_type(progress) == BROOD_MISSING)
+        see_stray(w);
+    else if (t->on_progress)
+        t->on_progress(t->ticket, progress, t->data);
+}
+
+static void message_came(brood_channel *channel, const brood_message *message, void *data) {
+    brood__worker *w = data;
+    brood_pool *pool = w->pool;
+    (void)channel;
+    if (w->stopped)
+        return; /* what it still says is too late */
+    brood__pool_pin(pool);
+    see_message(w, message->value);
+    brood__pool_go(pool);
+    brood__pool_unpin(pool);
+}
+
+/* --- its end --- */
+
+static const char *describe_end(const char *who, const brood_exit *e, char *text, size_t size) {
+    const char *name = e->signal ? brood_signal_name(e->signal) : NULL;
+    if (e->signal)
+        snprintf(text, size, "%s was ended by %s%s", who, name ? name : "a signal",
+                 e->core_dumped ? " (core dumped)" : "");
+    else if (e->code >= 0)
+        snprintf(text, size, "%s exited with code %d", who, e->code);
+    else
+        snprintf(text, size, "%s has ended, and nobody knows how", who);
+    return text;
+}
+
+/* A start that came to nothing: later ones wait, and in the end there are none. */
+static void see_failure(brood_pool *pool, const brood_failure *why) {
+    const brood_pool_options *o = &pool->options;
+    static const int hopeless[] = {-ENOENT, -EACCES, -ENOEXEC, -ENOTDIR, -ELOOP, -EISDIR, -EPERM, -EINVAL, -E2BIG, 0};
+    bool never = false;
+    for (const int *code = hopeless; *code; code++)
+        never = never || (why->step != BROOD_STEP_NONE && why->code == *code);
+    pool->failures++;
+    pool->no_starts = pool->no_starts || never || pool->failures >= o->max_failures;
+    pool->failure = *why;
+}
+
+/* A worker was of no use: the next one after a while, if it was not the first such. */
+static void back_off(brood_pool *pool) {
+    const brood_pool_options *o = &pool->options;
+    unsigned doublings = pool->failures < 2 ? 0 : pool->failures - 2;
+    if (pool->failures < 2)
+        return;
+    uint64_t ms = doublings < 40 && o->backoff_ms << doublings < o->max_backoff_ms ? o->backoff_ms << doublings
+                                                                                   : o->max_backoff_ms;
+    pool->random = pool->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    ms = ms / 2 + (ms > 1 ? (pool->random >> 33) % (ms / 2 + 1) : 0); /* so that many pools do not start together */
+    pool->start_us = brood__after_ms(brood__now_us(), ms);
+}
+
+/* It ended by itself, before it was of any use. */
+static void see_useless(brood__worker *w, const brood_exit *ended) {
+    brood_pool *pool = w->pool;
+    char text[160];
+    brood_failure why;
+    snprintf(text, sizeof text, "a worker did not say in time that it is ready");
+    if (ended)
+        describe_end("a worker", ended, text, sizeof text);
+    brood__fail(&why, -ECHILD, BROOD_STEP_NONE, NULL, NULL);
+    snprintf(why.message, sizeof why.message, "%s%s", text,
+             !ended     ? ""
+             : w->ready ? " before it had answered anything"
+                        : " before it was ready");
+    see_failure(pool, &why);
+    back_off(pool);
+    tell(w, (brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = why.message});
+}
+
+/* Where it had a task, and this pool has seen others answered, it is the task that is to blame. */
+static bool is_useless(const brood__worker *w, const brood_exit *ended) {
+    return ended && !w->stopped && !w->innocent && !w->answered && ended->run_us < LONG_LIFE_US &&
+           (!w->ready || w->load == 0 || !w->pool->ever_answered);
+}
+
+/* Its process has ended: its tasks are free again. `ended` is NULL where there never was one. */
+static void settle(brood__worker *w, const brood_exit *ended) {
+    char text[160];
+    brood__task *guilty = w->guilty ? w->guilty : w->innocent ? NULL : oldest(w);
+    const char *how = w->blame ? w->blame
+                      : ended  ? describe_end("its worker", ended, text, sizeof text)
+                               : "its worker has ended";
+    bool together = w->load > 1 && guilty && w->fate == BROOD_FATE_CRASHED;
+    w->told = true;
+    if (is_useless(w, ended))
+        see_useless(w, ended);
+    become(w, BROOD__WORKER_GONE);
+    w->stopped = true;
+    tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_ENDED, .exit = ended, .detail = how});
+    for (brood__list *n = w->tasks.next; together && n != &w->tasks; n = n->next)
+        BROOD__OUTER(n, brood__task, node)->alone = true;
+    while (!brood__list_empty(&w->tasks)) {
+        brood__task *t = BROOD__OUTER(w->tasks.prev, brood__task, node);
+        if (t == guilty)
+            blame(w, t, ended, how);
+        else
+            forgive(w, t);
+    }
+}
+
+static void process_ended(brood_child *child, const brood_exit *ended, void *data) {
+    brood__worker *w = data;
+    brood_pool *pool = w->pool;
+    (void)child;
+    brood__pool_pin(pool);
+    settle(w, ended);
+    brood__pool_go(pool);
+    brood__pool_unpin(pool);
+}
+
+static void start_failed(brood_child *child, const brood_failure *why, void *data) {
+    brood__worker *w = data;
+    brood_pool *pool = w->pool;
+    (void)child;
+    if (w->stopped)
+        return;
+    brood__pool_pin(pool);
+    w->stopped = true;
+    see_failure(pool, why);
+    back_off(pool);
+    tell(w, (brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = why->message});
+    brood__pool_go(pool);
+    brood__pool_unpin(pool);
+}
+
+static void forget_number(brood_pool *pool, unsigned number) {
+    pool->numbers[(number - 1) / 64] &= ~(UINT64_C(1) << (number - 1) % 64);
+}
+
+static void worker_free(brood__worker *w) {
+    brood_pool *pool = w->pool;
+    become(w, BROOD__WORKER_GONE);
+    pool->count[BROOD__WORKER_GONE]--;
+    forget_number(pool, w->number);
+    brood__list_remove(&w->node);
+    brood__free(w);
+}
+
+/* Nothing is left of it, nor of what it owned. */
+static void all_ended(brood_child *child, const brood_exit *ended, void *data) {
+    brood__worker *w = data;
+    brood_pool *pool = w->pool;
+    (void)child;
+    brood__pool_pin(pool);
+    if (!w->told && ended->reason != BROOD_REASON_NOT_STARTED)
+        settle(w, ended);
+    w->child = NULL;
+    worker_free(w);
+    brood__pool_go(pool);
+    brood__pool_unpin(pool);
+}
+
+/* --- stopping --- */
+
+void brood__worker_stop(brood__worker *w, const char *why) {
+    leave(w, why);
+    if (w->state == BROOD__WORKER_LEAVING && !w->stopped) {
+        w->stopped = true;
+        w->until_us = BROOD__NEVER;
+        brood_child_stop(w->child);
+    }
+}
+
+void brood__worker_retire(brood__worker *w, const char *why) {
+    if (w->state == BROOD__WORKER_STARTING) {
+        brood__worker_stop(w, why);
+    } else if (w->state == BROOD__WORKER_UP) {
+        become(w, BROOD__WORKER_RETIRING);
+        leave_if_idle(w, why);
+    }
+}
+
+void brood__worker_break_off(brood__worker *w, brood__task *t, const char *why) {
+    take_from(w, t);
+    w->innocent = true;
+    brood__worker_stop(w, why);
+}
+
+void brood__worker_lost(brood__worker *w) {
+    leave_within(w, DISCONNECTED_MS, "it has closed its channel");
+}
+
+static void disconnected(brood_channel *channel, int error, void *data) {
+    brood__worker *w = data;
+    brood_pool *pool = w->pool;
+    (void)channel;
+    if (w->state >= BROOD__WORKER_LEAVING)
+        return;
+    brood__pool_pin(pool);
+    if (error == 0) {
+        brood__worker_lost(w);
+    } else {
+        w->blame = error == -EBADMSG    ? "its worker broke the format of the channel"
+                   : error == -EMSGSIZE ? "its worker sent a message that is too large"
+                                        : "its worker's channel broke";
+        brood__worker_stop(w, w->blame);
+    }
+    brood__pool_go(pool);
+    brood__pool_unpin(pool);
+}
+
+/* --- time --- */
+
+/* The task has had its time: its last attempt is told at once, the others after the worker's end. */
+static void time_out(brood__worker *w, brood__task *t, const char *why) {
+    w->fate = BROOD_FATE_TIMED_OUT;
+    w->innocent = true;
+    w->blame = why;
+    if (t->attempts < t->max_attempts) {
+        w->guilty = t;
+        brood__worker_stop(w, why);
+        return;
+    }
+    take_from(w, t);
+    brood__worker_stop(w, why);
+    brood__task_end(w->pool, t, &(brood_outcome){.fate = BROOD_FATE_TIMED_OUT, .message = why});
+}
+
+static void late(brood__worker *w) {
+    if (w->state == BROOD__WORKER_STARTING) {
+        see_useless(w, NULL);
+        brood__worker_stop(w, "it was not ready in time");
+    } else {
+        if (!w->innocent)
+            w->blame = "its worker closed its channel, and lived on";
+        brood__worker_stop(w, w->blame);
+    }
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+/* When its oldest task has had its time, and why that is so. */
+static uint64_t task_limit(const brood__worker *w, const brood__task *t, const char **ret_why) {
+    uint64_t silence_ms = w->pool->options.silence_ms;
+    uint64_t at = t->timeout_ms == BROOD_FOREVER ? BROOD__NEVER : brood__after_ms(t->begun_us, t->timeout_ms);
+    uint64_t from = w->heard_us > t->begun_us ? w->heard_us : t->begun_us;
+    uint64_t silent = silence_ms == BROOD_FOREVER ? BROOD__NEVER : brood__after_ms(from, silence_ms);
+    *ret_why = silent < at ? "nothing was heard of it in time" : "it ran longer than it may";
+    return earlier(at, silent);
+}
+
+static bool may_idle_out(const brood__worker *w) {
+    const brood_pool *pool = w->pool;
+    unsigned alive = pool->count[BROOD__WORKER_STARTING] + pool->count[BROOD__WORKER_UP];
+    return w->state == BROOD__WORKER_UP && w->load == 0 && pool->options.idle_timeout_ms != BROOD_FOREVER &&
+           alive > pool->options.min_workers + pool->options.spare_workers;
+}
+
+static uint64_t limit_of(const brood__worker *w, const char **ret_why) {
+    brood__task *t = oldest(w);
+    if (w->stopped)
+        return BROOD__NEVER;
+    if (w->state == BROOD__WORKER_STARTING || w->state == BROOD__WORKER_LEAVING)
+        return w->until_us;
+    if (t)
+        return task_limit(w, t, ret_why);
+    return may_idle_out(w) ? brood__after_ms(w->idle_us, w->pool->options.idle_timeout_ms) : BROOD__NEVER;
+}
+
+uint64_t brood__worker_check(brood__worker *w, uint64_t now_us) {
+    const char *why = NULL;
+    uint64_t at = limit_of(w, &why);
+    if (at > now_us || now_us == 0)
+        return at;
+    brood__channel_read_now(brood_child_channel(w->child)); /* a loop that was held up is not the worker's delay */
+    at = limit_of(w, &why);
+    if (at > now_us)
+        return at;
+    brood__task *t = oldest(w);
+    if (w->state == BROOD__WORKER_STARTING || w->state == BROOD__WORKER_LEAVING)
+        late(w);
+    else if (t)
+        time_out(w, t, why);
+    else
+        brood__worker_retire(w, "it had nothing to do");
+    return limit_of(w, &why);
+}
+
+/* --- its start --- */
+
+static void program_runs(brood_child *child, void *data) {
+    brood__worker *w = data;
+    brood_pool *pool = w->pool;
+    (void)child;
+    brood__pool_pin(pool);
+    tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_STARTED, .detail = ""});
+    if (w->state == BROOD__WORKER_STARTING && !pool->options.wait_ready)
+        get_ready(w);
+    brood__pool_go_soon(pool); /* it may have ended already, and that is told next */
+    brood__pool_unpin(pool);
+}
+
+/* The lowest that is free. 0: no memory. */
+static unsigned take_number(brood_pool *pool) {
+    size_t i = 0;
+    while (i < pool->number_words && pool->numbers[i] == UINT64_MAX)
+        i++;
+    if (i == pool->number_words) {
+        uint64_t *more = brood__resize(pool->numbers, (i + 1) * sizeof *more);
+        if (!more)
+            return 0;
+        more[i] = 0;
+        pool->numbers = more;
+        pool->number_words++;
+    }
+    unsigned bit = (unsigned)__builtin_ctzll(~pool->numbers[i]);
+    pool->numbers[i] |= UINT64_C(1) << bit;
+    return (unsigned)i * 64 + bit + 1;
+}
+
+static int fork_worker(brood__worker *w, brood_failure *why) {
+    brood_options o = w->pool->options.worker;
+    o.on_spawn = program_runs;
+    o.on_error = start_failed;
+    o.on_exit = process_ended;
+    o.on_close = all_ended;
+    o.on_message = message_came;
+    o.on_disconnect = disconnected;
+    o.data = w;
+    int r = brood_fork(w->pool->loop->uv, &o, &w->child, why);
+    if (r < 0)
+        return r;
+    w->child->self_closing = true; /* its last event comes when nothing of its tree is left */
+    brood_child_unref(w->child);
+    brood_channel_unref(brood_child_channel(w->child));
+    return 0;
+}
+
+int brood__worker_start(brood_pool *pool, brood_failure *why) {
+    brood__worker *w = brood__alloc(sizeof *w);
+    unsigned number = w ? take_number(pool) : 0;
+    if (number == 0) {
+        brood__free(w);
+        return brood__fail(why, -ENOMEM, BROOD_STEP_MEMORY, NULL, NULL);
+    }
+    *w = (brood__worker){.pool = pool, .number = number, .fate = BROOD_FATE_CRASHED, .until_us = BROOD__NEVER};
+    brood__list_init(&w->place);
+    brood__list_init(&w->tasks);
+    int r = fork_worker(w, why);
+    if (r < 0) {
+        forget_number(pool, number);
+        brood__free(w);
+        return r;
+    }
+    brood__list_append(&pool->workers, &w->node);
+    pool->count[BROOD__WORKER_STARTING]++;
+    if (pool->options.wait_ready)
+        w->until_us = brood__after_ms(brood__now_us(), pool->options.ready_timeout_ms);
+    wake_for(w);
+    return 0;
+}

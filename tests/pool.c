@@ -1,0 +1,720 @@
+/*
+ * The pool: each task has one outcome, whatever its worker does. What is waited for is an event; that workers really ran
+ * side by side, or one after another, is seen by files that they wait for.
+ */
+#include "harness/crew.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+/* Close it once the last outcome is told, and run. */
+#define FINISH(c)                                                                                                      \
+    do {                                                                                                               \
+        crew_close(c, BROOD_FOREVER);                                                                                  \
+        RUN();                                                                                                         \
+        CHECK_EQ((c)->closed, 1);                                                                                      \
+        CHECK_EQ((c)->done, (c)->accepted);                                                                            \
+    } while (0)
+
+/* --- what is asked is done --- */
+
+TEST_TORTURE(pool_runs_tasks_in_order) {
+    CREW(c, .max_workers = 1);
+    for (int i = 0; i < 5; i++)
+        crew_do(c, "work");
+    RUN_UNTIL(c->done == 5);
+    CHECK_STR(c->log, "1:done 2:done 3:done 4:done 5:done ");
+    CHECK_EQ(c->result, 5);
+    CHECK_EQ(c->last.attempts, 1);
+    CHECK_EQ(c->started, 1);
+    FINISH(c);
+    CHECK_EQ(c->ended, 1);
+}
+
+TEST_TORTURE(pool_only_unfinished_tasks_hold_the_loop) {
+    CREW(c, .max_workers = 2, .min_workers = 2);
+    RUN();
+    crew_do(c, "work");
+    RUN();
+    CHECK_EQ(c->done, 1);
+    crew_do(c, "pid");
+    RUN();
+    CHECK_EQ(c->done, 2);
+    CHECK_GT(c->result, 0);
+    FINISH(c);
+}
+
+static void worker_says(brood_writer *w, void *data) {
+    (void)data;
+    brood_writer_object(w);
+    brood_writer_key(w, "data");
+    brood_writer_double(w, 17);
+    brood_writer_end(w);
+}
+
+static void run_with(test *t, brood_serialization serialization, bool wrap) {
+    CREW(c, .max_workers = 1, .wrap = wrap,
+         .worker = {.args = BROOD_ARGS(test_program("brood-peer"), "worker"), .serialization = serialization});
+    crew_run(c, &(brood_task){.body = {.write = worker_says}});
+    FINISH(c);
+    CHECK_STR(c->log, "1:done ");
+    CHECK_EQ(c->result, wrap ? -1 : 17);
+}
+
+TEST_TORTURE(pool_sends_structured_clone) {
+    run_with(t, BROOD_ADVANCED, false);
+}
+
+TEST(pool_sends_json) {
+    run_with(t, BROOD_JSON, false);
+}
+
+TEST(pool_wraps_anything) {
+    CREW(c, .max_workers = 1, .wrap = true);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "\"text\"", .json_len = BROOD_NUL}}), 0);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{\"id\":7,\"do\":\"echo\"}", .json_len = BROOD_NUL}}), 0);
+    RUN_UNTIL(c->done == 1);
+    CHECK_EQ(c->result, 1);
+    RUN_UNTIL(c->strays == 1);
+    crew_close(c, 0); /* brood-worker takes the inner id for its own, and answers nobody */
+    RUN();
+    CHECK_EQ(c->closed, 1);
+}
+
+TEST(pool_refuses_what_is_no_task) {
+    CREW(c, .max_workers = 1);
+    brood_value *value = NEW(brood_value);
+    CHECK_EQ(brood_value_parse("[1]", BROOD_NUL, value, NULL), 0);
+    DEFER(brood_value_done, value);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "[1]", .json_len = BROOD_NUL}}), -EINVAL);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.value = value}}), -EINVAL);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{\"id\":1}", .json_len = BROOD_NUL}}), -EEXIST);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{\"a\":}", .json_len = BROOD_NUL}}), -EILSEQ);
+    CHECK_EQ(brood_pool_error_offset(c->pool), 5);
+    CHECK_EQ(crew_run(c, &(brood_task){.priority = 0}), -EINVAL);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{}", .json_len = BROOD_NUL}, .priority = 128}), -ERANGE);
+    FINISH(c);
+    CHECK_EQ(c->done, 0);
+    CHECK_EQ(c->started, 0);
+}
+
+TEST(pool_refuses_options_that_cannot_be) {
+    brood_failure why;
+    brood_pool *pool;
+    brood_pool_options o = {.worker = {.args = BROOD_ARGS(WORKER)}};
+    brood_pool_options bad = o;
+    bad.worker.args = NULL;
+    CHECK_EQ(brood_pool_open(t->loop, &bad, &pool, &why), -EINVAL);
+    bad = o, bad.prefetch = 65;
+    CHECK_EQ(brood_pool_open(t->loop, &bad, &pool, &why), -EINVAL);
+    CHECK_HAS(why.message, "prefetch");
+    bad = o, bad.min_workers = 2, bad.max_workers = 1;
+    CHECK_EQ(brood_pool_open(t->loop, &bad, &pool, &why), -EINVAL);
+    bad = o, bad.worker.own = BROOD_OWN_NONE;
+    CHECK_EQ(brood_pool_open(t->loop, &bad, &pool, &why), -EINVAL);
+    bad = o, bad.worker.timeout_ms = 1;
+    CHECK_EQ(brood_pool_open(t->loop, &bad, &pool, &why), -EINVAL);
+    CHECK_HAS(why.message, "task_timeout_ms");
+    bad = o, bad.worker.shell = "sh";
+    CHECK_EQ(brood_pool_open(t->loop, &bad, &pool, &why), -EINVAL);
+}
+
+/* The options, and all that they point to, may go at once. */
+TEST_TORTURE(pool_copies_its_options) {
+    crew *c = crew_new();
+    char *program = strdup(WORKER), *variable = strdup("POOL_TEST=1"), *path = strdup(test_path(t, "err"));
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    const char **args = calloc(2, sizeof *args), **env = calloc(2, sizeof *env);
+    brood_slot *slots = calloc(1, sizeof *slots);
+    args[0] = program, env[0] = variable;
+    slots[0] = (brood_slot){.slot = 7, .io = {.kind = BROOD_STDIO_FD, .fd = fd}};
+    bool opened = crew_open(t, c,
+                            &(brood_pool_options){.worker = {.args = args,
+                                                             .env = env,
+                                                             .slots = slots,
+                                                             .slot_count = 1,
+                                                             .err = {.kind = BROOD_STDIO_FILE, .path = path}}});
+    memset(program, 'x', strlen(program));
+    memset(path, 'x', strlen(path));
+    free(program), free(variable), free(path), free(args), free(env), free(slots);
+    close(fd);
+    if (!opened)
+        return;
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "1:done ");
+}
+
+/* --- many --- */
+
+TEST_TORTURE(pool_starts_workers_as_they_are_needed) {
+    CREW(c, .max_workers = 3);
+    const char *go = test_path(t, "go");
+    crew_do(c, "work");
+    RUN_UNTIL(c->done == 1);
+    CHECK_EQ(c->started, 1);
+    for (int i = 0; i < 5; i++)
+        crew_do(c, test_format("wait %s", go));
+    RUN_UNTIL(c->started == 3);
+    test_write_file(go, "", 0, 0600);
+    RUN_UNTIL(c->done == 6);
+    CHECK_EQ(c->most_alive, 3);
+    FINISH(c);
+}
+
+TEST(pool_takes_higher_priorities_first) {
+    CREW(c, .max_workers = 1);
+    const int priorities[] = {0, -1, 0, 127, -128, 127};
+    for (int i = 0; i < 6; i++)
+        CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{}", .json_len = BROOD_NUL}, .priority = priorities[i]}),
+                 0);
+    FINISH(c);
+    CHECK_STR(c->log, "4:done 6:done 1:done 3:done 2:done 5:done ");
+}
+
+static void run_again(crew *c, const brood_outcome *o) {
+    (void)o;
+    if (c->accepted < 50)
+        crew_do(c, "work");
+}
+
+TEST_TORTURE(pool_takes_tasks_in_callbacks) {
+    CREW(c, .max_workers = 2, .prefetch = 2);
+    c->then = run_again;
+    crew_do(c, "work");
+    crew_do(c, "work");
+    RUN_UNTIL(c->done == (t->torture ? c->accepted : 50) && c->accepted >= 50);
+    FINISH(c);
+}
+
+TEST_TORTURE(pool_tells_progress) {
+    CREW(c, .max_workers = 1);
+    crew_do(c, "progress 3");
+    FINISH(c);
+    CHECK_EQ(c->progress, 3);
+    CHECK_STR(c->log, "1:done ");
+}
+
+TEST(pool_takes_answers_in_any_order) {
+    CREW(c, .max_workers = 1, .prefetch = 3, .worker = {.args = BROOD_ARGS(WORKER, "backwards", "3")});
+    for (int i = 0; i < 6; i++)
+        crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "3:done 2:done 1:done 6:done 5:done 4:done ");
+    CHECK_EQ(c->started, 1);
+}
+
+/* --- the queue --- */
+
+TEST(pool_refuses_what_is_too_many) {
+    CREW(c, .max_workers = 1, .max_queued = 2);
+    crew_do(c, "work");
+    crew_do(c, "work");
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{}", .json_len = BROOD_NUL}}), -EAGAIN);
+    RUN_UNTIL(c->done == 2);
+    CHECK_EQ(c->drains, 1);
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_EQ(c->done, 3);
+}
+
+TEST(pool_asks_to_wait_for_the_drain) {
+    CREW(c, .max_workers = 1, .max_queued = 2, .on_full = BROOD_FULL_WAIT);
+    const brood_task task = {.body = {.json = "{}", .json_len = BROOD_NUL}};
+    const int wanted[] = {0, 0, 1, 1, -EAGAIN};
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(crew_run(c, &task), wanted[i]);
+    FINISH(c);
+    CHECK_EQ(c->done, 4);
+}
+
+TEST(pool_drops_the_oldest_of_the_least) {
+    CREW(c, .max_workers = 1, .max_queued = 2, .on_full = BROOD_FULL_DROP_OLDEST);
+    brood_task task = {.body = {.json = "{}", .json_len = BROOD_NUL}, .priority = 1};
+    CHECK_EQ(crew_run(c, &task), 0);
+    task.priority = 0;
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(crew_run(c, &task), 0);
+    FINISH(c);
+    CHECK_STR(c->log, "2:dropped 3:dropped 1:done 4:done ");
+}
+
+TEST(pool_counts_bytes) {
+    CREW(c, .max_workers = 1, .max_queued_bytes = 40);
+    const brood_task small = {.body = {.json = "{\"text\":\"12345\"}", .json_len = BROOD_NUL}};
+    CHECK_EQ(crew_run(c, &small), 0);
+    CHECK_EQ(crew_run(c, &small), -EAGAIN);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{\"text\":\"12345678901234567890123456789\"}",
+                                                .json_len = BROOD_NUL}}),
+             -EMSGSIZE);
+    FINISH(c);
+    CHECK_EQ(c->done, 1);
+}
+
+/* --- workers that go wrong --- */
+
+TEST_TORTURE(pool_tells_what_a_worker_says_is_wrong) {
+    CREW(c, .max_workers = 1);
+    crew_do(c, "fail");
+    FINISH(c);
+    CHECK_STR(c->log, "1:failed ");
+    CHECK_STR(c->message, "no luck");
+    CHECK_EQ(c->last.attempts, 1);
+}
+
+TEST_TORTURE(pool_tries_again_after_a_crash) {
+    CREW(c, .max_workers = 1);
+    crew_do(c, "work");
+    crew_do(c, test_format("once %s", test_path(t, "once")));
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "1:done 2:done 3:done ");
+    CHECK_EQ(c->requeued, 1);
+    CHECK_EQ(c->started, 2);
+}
+
+TEST_TORTURE(pool_ends_a_poison_task) {
+    CREW(c, .max_workers = 1, .max_attempts = 2);
+    crew_do(c, "work");
+    crew_do(c, "kill 11");
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "1:done 2:crashed 3:done ");
+    CHECK_EQ(c->exit.signal, SIGSEGV);
+    CHECK_EQ(c->started, 3);
+}
+
+TEST(pool_tells_how_a_worker_ended) {
+    CREW(c, .max_workers = 1, .max_attempts = 1);
+    crew_do(c, "exit 7");
+    FINISH(c);
+    CHECK_STR(c->log, "1:crashed ");
+    CHECK_STR(c->message, "its worker exited with code 7");
+    CHECK_EQ(c->exit.code, 7);
+    CHECK_EQ(c->last.attempts, 1);
+}
+
+static char crash_message[512];
+
+static void keep_crash(crew *c, const brood_outcome *o) {
+    if (o->fate == BROOD_FATE_CRASHED)
+        snprintf(crash_message, sizeof crash_message, "%s", c->message);
+}
+
+static void breaks(test *t, const char *word, const char *message) {
+    CREW(c, .max_workers = 1, .max_attempts = 1,
+         .worker = {.channel = &(brood_channel_options){.max_message = 100000}});
+    c->then = keep_crash;
+    crew_do(c, "work");
+    crew_do(c, word);
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_EQ(c->fates[BROOD_FATE_DONE], 2);
+    CHECK_EQ(c->fates[BROOD_FATE_CRASHED], 1);
+    CHECK_STR(crash_message, message);
+    CHECK_EQ(c->started, 2);
+}
+
+TEST_TORTURE(pool_ends_a_worker_that_sends_garbage) {
+    breaks(t, "garbage", "its worker broke the format of the channel");
+}
+
+TEST(pool_ends_a_worker_whose_message_has_no_end) {
+    breaks(t, "huge", "its worker sent a message that is too large");
+}
+
+TEST_TORTURE(pool_ends_a_worker_that_closes_its_channel) {
+    breaks(t, "disconnect", "its worker closed its channel, and lived on");
+}
+
+TEST_TORTURE(pool_waits_for_the_end_of_a_worker_that_disconnects) {
+    breaks(t, "leave 3", "its worker exited with code 3");
+}
+
+TEST_TORTURE(pool_ignores_strays) {
+    CREW(c, .max_workers = 1, .prefetch = 2);
+    crew_do(c, "work");
+    crew_do(c, "twice");
+    crew_do(c, "other 5");
+    crew_do(c, "stray");
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "1:done 2:done 3:done 4:done 5:done ");
+    CHECK_EQ(c->result, 5);
+    CHECK_EQ(c->strays, 6);
+    CHECK_EQ(c->started, 1);
+}
+
+/* One that answers for what another has at the moment. */
+TEST(pool_takes_no_answer_from_another) {
+    CREW(c, .max_workers = 2);
+    const char *go = test_path(t, "go");
+    crew_do(c, test_format("wait %s", go));
+    crew_do(c, "other 1");
+    RUN_UNTIL(c->done == 1);
+    CHECK_STR(c->log, "2:done ");
+    CHECK_EQ(c->strays, 1);
+    test_write_file(go, "", 0, 0600);
+    FINISH(c);
+    CHECK_STR(c->log, "2:done 1:done ");
+    CHECK_EQ(c->result, 1);
+}
+
+/* --- time --- */
+
+TEST_TORTURE(pool_stops_a_task_that_runs_too_long) {
+    CREW(c, .max_workers = 1, .max_attempts = 1, .worker = {.kill_grace_ms = 100});
+    crew_do(c, "work");
+    crew_run(c, &(brood_task){.body = {.json = "{\"do\":\"hang\"}", .json_len = BROOD_NUL}, .timeout_ms = 100});
+    crew_do(c, "work");
+    RUN_UNTIL(c->done >= 3);
+    CHECK_STR(c->log, "1:done 2:timed out 3:done ");
+    FINISH(c);
+    CHECK_EQ(c->ended, 2);
+}
+
+TEST(pool_times_what_runs_and_not_what_waits) {
+    CREW(c, .max_workers = 1, .prefetch = 4, .task_timeout_ms = 400 * (uint64_t)test_slow());
+    const char *go = test_path(t, "go");
+    crew_run(c, &(brood_task){.body = {.json = test_format("{\"do\":\"wait %s\"}", go), .json_len = BROOD_NUL},
+                              .timeout_ms = BROOD_FOREVER});
+    for (int i = 0; i < 6; i++)
+        crew_do(c, "work");
+    RUN_UNTIL(c->started == 1);
+    test_idle(500 * (unsigned)test_slow());
+    CHECK_EQ(c->done, 0);
+    test_write_file(go, "", 0, 0600);
+    FINISH(c);
+    CHECK_EQ(c->fates[BROOD_FATE_DONE], 7);
+    CHECK_GE(c->last.wait_us, 400 * 1000);
+}
+
+TEST(pool_tries_again_what_ran_too_long) {
+    CREW(c, .max_workers = 1, .max_attempts = 2, .task_timeout_ms = 50);
+    crew_do(c, "hang");
+    FINISH(c);
+    CHECK_STR(c->log, "1:timed out ");
+    CHECK_EQ(c->last.attempts, 2);
+    CHECK_EQ(c->started, 2);
+    CHECK_EQ(c->requeued, 1);
+}
+
+TEST(pool_kills_a_worker_that_does_not_want_to_end) {
+    CREW(c, .max_workers = 1, .max_attempts = 1, .task_timeout_ms = 50, .worker = {.kill_grace_ms = 50});
+    crew_do(c, "ignore");
+    crew_do(c, "stop");
+    FINISH(c);
+    CHECK_STR(c->log, "1:timed out 2:timed out ");
+    CHECK_EQ(c->ended, 2);
+}
+
+/* With progress it may take its time; without, it may not. */
+TEST(pool_stops_a_worker_that_falls_silent) {
+    CREW(c, .max_workers = 1, .max_attempts = 1, .silence_ms = 100);
+    crew_do(c, "progress 3");
+    crew_do(c, "hang");
+    FINISH(c);
+    CHECK_STR(c->log, "1:done 2:timed out ");
+    CHECK_STR(c->message, "nothing was heard of it in time");
+}
+
+/* --- innocents --- */
+
+TEST_TORTURE(pool_requeues_innocents_without_an_attempt) {
+    CREW(c, .max_workers = 1, .prefetch = 4, .max_attempts = 1);
+    const char *go = test_path(t, "go");
+    crew_do(c, test_format("wait %s", go));
+    crew_do(c, "exit 1");
+    crew_do(c, "work");
+    crew_do(c, "work");
+    RUN_UNTIL(c->started == 1);
+    test_write_file(go, "", 0, 0600);
+    FINISH(c);
+    CHECK_STR(c->log, "1:done 2:crashed 3:done 4:done ");
+    CHECK_EQ(c->last.attempts, 1);
+    CHECK_EQ(c->requeued, 2);
+}
+
+/* Of several that a worker had, the oldest is blamed at first; then each is alone, and the guilty one is known. */
+TEST(pool_finds_the_guilty_one) {
+    CREW(c, .max_workers = 1, .prefetch = 2, .max_attempts = 2);
+    crew_do(c, "later");
+    crew_do(c, "exit 1");
+    FINISH(c);
+    CHECK_STR(c->log, "1:done 2:crashed ");
+    CHECK_EQ(c->last.attempts, 2);
+    CHECK_EQ(c->started, 3);
+}
+
+TEST_TORTURE(pool_requeues_innocents_beside_one_that_hangs) {
+    CREW(c, .max_workers = 1, .prefetch = 3, .max_attempts = 1, .task_timeout_ms = 100 * (uint64_t)test_slow());
+    crew_do(c, "hang");
+    crew_do(c, "work");
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "1:timed out 2:done 3:done ");
+    CHECK_EQ(c->last.attempts, 1);
+}
+
+/* --- aborting --- */
+
+TEST_TORTURE(pool_aborts_queued_and_running) {
+    CREW(c, .max_workers = 1);
+    crew_do(c, "hang");
+    crew_do(c, "work");
+    crew_do(c, "work");
+    RUN_UNTIL(c->started == 1);
+    CHECK_EQ(brood_pool_abort(c->pool, 2), 0);
+    CHECK_EQ(brood_pool_abort(c->pool, 2), -ENOENT);
+    CHECK_EQ(brood_pool_abort(c->pool, 1), 0);
+    CHECK_EQ(brood_pool_abort(c->pool, 17), -ENOENT);
+    CHECK_EQ(c->done, 0);
+    FINISH(c);
+    CHECK_STR(c->log, "2:aborted 1:aborted 3:done ");
+}
+
+TEST_TORTURE(pool_aborts_by_a_switch) {
+    CREW(c, .max_workers = 1);
+    brood_abort *stop;
+    CHECK_EQ(brood_abort_new(&stop), 0);
+    DEFER(brood_abort_free, stop);
+    const brood_task hang = {.body = {.json = "{\"do\":\"hang\"}", .json_len = BROOD_NUL}, .abort = stop};
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(crew_run(c, &hang), 0);
+    crew_do(c, "work");
+    RUN_UNTIL(c->started == 1);
+    brood_abort_now(stop);
+    CHECK_EQ(crew_run(c, &hang), -ECANCELED);
+    FINISH(c);
+    CHECK_EQ(c->fates[BROOD_FATE_ABORTED], 3);
+    CHECK_EQ(c->fates[BROOD_FATE_DONE], 1);
+}
+
+static void abort_others(crew *c, const brood_outcome *o) {
+    for (uint64_t i = 1; i <= 4; i++)
+        if (o->ticket == 1)
+            ENSURE(brood_pool_abort(c->pool, i) == (i == 1 ? -ENOENT : 0));
+}
+
+TEST(pool_aborts_in_callbacks) {
+    CREW(c, .max_workers = 1, .prefetch = 4);
+    c->then = abort_others;
+    for (int i = 0; i < 4; i++)
+        crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "1:done 2:aborted 3:aborted 4:aborted ");
+}
+
+/* --- starts that fail --- */
+
+static void kept_alive(uv_timer_t *timer) {
+    (void)timer;
+}
+
+/* Workers do not keep the loop alive. */
+static uv_timer_t *keep_alive(test *t) {
+    uv_timer_t *timer = NEW(uv_timer_t);
+    uv_timer_init(t->loop, timer);
+    uv_timer_start(timer, kept_alive, 1000000, 0);
+    return timer;
+}
+
+static void let_go(uv_timer_t *timer) {
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
+TEST_TORTURE(pool_tells_why_it_has_no_worker) {
+    CREW(c, .worker = {.args = BROOD_ARGS("/no/such")});
+    crew_do(c, "work");
+    crew_do(c, "work");
+    RUN_UNTIL(c->done == 2);
+    CHECK_STR(c->log, "1:no worker 2:no worker ");
+    CHECK_HAS(c->message, "/no/such");
+    CHECK_EQ(c->gave_up, 1);
+    const brood_failure *why = brood_pool_failure(c->pool);
+    CHECK(why && why->code == -ENOENT && why->step == BROOD_STEP_EXEC);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{}", .json_len = BROOD_NUL}}), -ENOTRECOVERABLE);
+    brood_pool_resume(c->pool);
+    CHECK(!brood_pool_failure(c->pool));
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_EQ(c->fates[BROOD_FATE_NO_WORKER], 3);
+}
+
+TEST(pool_gives_up_on_a_worker_that_ends_at_once) {
+    CREW(c, .min_workers = 1, .max_workers = 2, .max_failures = 4, .backoff_ms = 1,
+         .worker = {.args = BROOD_ARGS(WORKER, "exit", "3")});
+    uv_timer_t *timer = keep_alive(t);
+    RUN_UNTIL(c->gave_up);
+    let_go(timer);
+    CHECK_EQ(c->failed_starts, 4);
+    CHECK_HAS(brood_pool_failure(c->pool)->message, "exited with code 3");
+    FINISH(c);
+}
+
+TEST(pool_gives_up_with_tasks_that_wait) {
+    CREW(c, .max_workers = 2, .max_failures = 3, .backoff_ms = 1, .wait_ready = true,
+         .worker = {.args = BROOD_ARGS(WORKER, "exit", "3")});
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "1:no worker ");
+    CHECK_HAS(c->message, "before it was ready");
+}
+
+TEST_TORTURE(pool_waits_until_a_worker_is_ready) {
+    CREW(c, .max_workers = 1, .wait_ready = true, .worker = {.args = BROOD_ARGS(WORKER, "ready")});
+    c->log_events = true;
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "1:done ");
+    CHECK_HAS(c->events, "worker started, worker ready, task sent, task done: done, ");
+    CHECK_EQ(c->strays, 0);
+}
+
+TEST(pool_stops_a_worker_that_is_not_ready_in_time) {
+    CREW(c, .max_workers = 1, .wait_ready = true, .ready_timeout_ms = 20, .max_failures = 2);
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "1:no worker ");
+    CHECK_HAS(c->message, "ready");
+    CHECK_EQ(c->failed_starts, 2);
+}
+
+/* --- fewer, and spare ones --- */
+
+TEST_TORTURE(pool_lets_idle_workers_go) {
+    CREW(c, .max_workers = 3, .min_workers = 1, .idle_timeout_ms = 20);
+    const char *go = test_path(t, "go");
+    for (int i = 0; i < 3; i++)
+        crew_do(c, test_format("wait %s", go));
+    RUN_UNTIL(c->started == 3);
+    test_write_file(go, "", 0, 0600);
+    RUN_UNTIL(c->done == 3);
+    crew_do(c, "wait /nowhere");
+    RUN_UNTIL(c->ended >= 1); /* one is at work */
+    test_idle(100);
+    CHECK_EQ(c->ended, 2);
+    crew_close(c, 0);
+    RUN();
+    CHECK_EQ(c->closed, 1);
+    CHECK_EQ(c->started, 3);
+}
+
+TEST(pool_keeps_spare_workers) {
+    CREW(c, .max_workers = 1, .min_workers = 1, .spare_workers = 1, .max_attempts = 1);
+    const char *go = test_path(t, "go");
+    uv_timer_t *timer = keep_alive(t);
+    RUN_UNTIL(c->started == 2);
+    let_go(timer);
+    crew_do(c, test_format("wait %s", go));
+    crew_do(c, "work");
+    test_idle(50);
+    CHECK_EQ(c->done, 0); /* the spare one has nothing to do */
+    test_write_file(go, "", 0, 0600);
+    crew_do(c, "exit 1");
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "1:done 2:done 3:crashed 4:done ");
+}
+
+TEST(pool_pauses) {
+    CREW(c, .max_workers = 1);
+    brood_pool_pause(c->pool);
+    crew_do(c, "work");
+    test_idle(30);
+    CHECK_EQ(c->done + c->started, 0);
+    brood_pool_resume(c->pool);
+    RUN_UNTIL(c->done == 1);
+    FINISH(c);
+}
+
+/* --- the end --- */
+
+TEST_TORTURE(pool_closes_at_once) {
+    CREW(c, .max_workers = 1, .prefetch = 2);
+    for (int i = 0; i < 4; i++)
+        crew_do(c, "hang");
+    RUN_UNTIL(c->started == 1);
+    crew_close(c, 0);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{}", .json_len = BROOD_NUL}}), -ESHUTDOWN);
+    RUN();
+    CHECK_EQ(c->closed, 1);
+    CHECK_EQ(c->fates[BROOD_FATE_ABORTED], 4);
+}
+
+TEST_TORTURE(pool_closes_before_it_began) {
+    CREW(c, .min_workers = 2);
+    crew_do(c, "work");
+    crew_close(c, 0);
+    RUN();
+    CHECK_EQ(c->closed, 1);
+    CHECK_STR(c->log, "1:aborted ");
+}
+
+TEST(pool_drains_for_so_long) {
+    CREW(c, .max_workers = 1);
+    crew_do(c, "work");
+    crew_do(c, "hang");
+    crew_do(c, "work");
+    crew_close(c, 300 * (uint64_t)test_slow());
+    RUN();
+    CHECK_EQ(c->closed, 1);
+    CHECK_STR(c->log, "1:done 3:aborted 2:aborted ");
+}
+
+TEST(pool_close_can_be_hurried) {
+    CREW(c, .max_workers = 1);
+    crew_do(c, "hang");
+    crew_close(c, BROOD_FOREVER);
+    RUN_UNTIL(c->started == 1);
+    brood_pool_close(c->pool, 0, NULL, NULL);
+    RUN();
+    CHECK_EQ(c->closed, 1);
+    CHECK_STR(c->log, "1:aborted ");
+}
+
+static void close_now(crew *c, const brood_outcome *o) {
+    (void)o;
+    if (c->done == 1)
+        crew_close(c, 0);
+}
+
+TEST_TORTURE(pool_closes_in_a_callback) {
+    CREW(c, .max_workers = 2, .prefetch = 2);
+    c->then = close_now;
+    for (int i = 0; i < 10; i++)
+        crew_do(c, "work");
+    RUN();
+    CHECK_EQ(c->closed, 1);
+    CHECK_EQ(c->done, 10);
+}
+
+static void loop_closed(uv_loop_t *loop, void *data) {
+    (void)loop;
+    *(bool *)data = true;
+}
+
+TEST_TORTURE(pool_goes_with_its_loop) {
+    CREW(c, .max_workers = 2, .min_workers = 1);
+    bool *gone = NEW(bool);
+    for (int i = 0; i < 3; i++)
+        crew_do(c, "hang");
+    RUN_UNTIL(c->started == 2);
+    CHECK_EQ(brood_loop_close(t->loop, loop_closed, gone), 0);
+    RUN();
+    CHECK(*gone);
+    CHECK_EQ(c->fates[BROOD_FATE_ABORTED], 3);
+}
+
+/* What a worker leaves behind goes with it. */
+TEST(pool_leaves_no_daemon_behind) {
+    CREW(c, .max_workers = 1, .max_attempts = 1, .worker = {.own = BROOD_OWN_TREE});
+    const char *path = test_path(t, "pid");
+    crew_do(c, test_format("daemon %s", path));
+    crew_do(c, "work");
+    FINISH(c);
+    CHECK_STR(c->log, "1:crashed 2:done ");
+    pid_t daemon = atoi(test_read_file(path));
+    CHECK_GT(daemon, 0);
+    CHECK(test_process_gone(daemon));
+}
