@@ -22,8 +22,9 @@
 #include "args.h"
 #include "explain.h"
 #include "forward.h"
+#include "lines.h"
+#include "out.h"
 
-enum { READ_SIZE = 65536, LONGEST_LINE = 256 * 1024 * 1024 };
 enum { QUIET_MS = 1000 }; /* after the last line, so long without a message means that none is to come */
 enum { MOST_UNWRITTEN = 1024 * 1024, DRAIN_MS = 1000 };
 
@@ -65,26 +66,21 @@ typedef struct talk {
     brood_exit ended;
     forward forward;
     terminal terminal;
-    char *line; /* what was read of the next one */
-    size_t len, capacity;
-    uint64_t line_number, sent, received;
-    bool waiting;   /* for the program to keep up */
-    bool reading;   /* a read is under way */
+    lines lines;
+    out out;
+    const char *line; /* the one that is being sent */
+    size_t len;
+    uint64_t sent, received;
     bool input_end; /* no more lines */
     bool failed;    /* something was complained about */
     bool stopped;   /* by us, since nobody reads what it says */
     bool unread;    /* nobody ever will: as if we had died of SIGPIPE */
     int left_by;    /* a signal that came when it had ended */
-    uv_fs_t read;
     uv_check_t flush;
     uv_timer_t quiet;
     uv_timer_t drain; /* once it has ended: for what is not written yet */
-    char buffer[READ_SIZE];
-    char *out; /* what is to be printed */
-    size_t out_len, out_size;
-    char *leaving; /* what a thread is printing; then its buffer is the next one */
-    size_t leaving_len, leaving_size;
-    bool writing; /* it is */
+    out leaving;      /* what a thread is printing; then its buffer is the next one */
+    bool writing;     /* it is */
     int write_result;
     uv_work_t write;
 } talk;
@@ -114,8 +110,6 @@ static void complain(talk *k, const char *format, ...) {
 
 /* --- from standard input to the program --- */
 
-static void read_on(talk *k);
-
 static void disconnect(talk *k) {
     uv_timer_stop(&k->quiet);
     if (k->channel)
@@ -136,6 +130,7 @@ static void wait_for_answers(talk *k) {
 
 /* No more lines, or none that could be sent. */
 static void end_input(talk *k) {
+    lines_stop(&k->lines);
     k->input_end = true;
     wait_for_answers(k);
 }
@@ -145,134 +140,57 @@ static void write_raw(brood_writer *writer, void *the_talk) {
     brood_writer_string(writer, k->line, k->len);
 }
 
-static bool is_blank(const char *line, size_t len) {
-    return strspn(line, " \t\r") >= len;
+static void cannot_send(talk *k, int error) {
+    unsigned long long number = k->lines.number;
+    size_t column = brood_channel_error_offset(k->channel) + 1;
+    if (error != -EILSEQ)
+        complain(k, "line %llu cannot be sent: %s", number, strerror(-error));
+    else if (k->options->raw)
+        complain(k, "line %llu is not UTF-8: column %zu", number, column);
+    else
+        complain(k, "line %llu is no JSON: column %zu (--raw sends each line as a string)", number, column);
 }
 
-/* The line that is complete, its line feed gone. */
-static void send_line(talk *k) {
+static void send_line(void *the_talk, char *line, size_t len) {
+    talk *k = the_talk;
     brood_body body = {.write = write_raw, .data = k};
-    k->line_number++;
-    k->line[k->len] = 0;
     if (!k->options->raw) {
-        if (is_blank(k->line, k->len))
+        if (lines_is_blank(line, len))
             return;
-        body = (brood_body){.json = k->line, .json_len = k->len};
-    }
-    int r = brood_channel_send(k->channel, &body, NULL, NULL);
-    if (r >= 0) {
-        k->sent++;
-        k->waiting = r > 0;
-    } else if (r == -EILSEQ) {
-        size_t at = brood_channel_error_offset(k->channel);
-        if (k->options->raw)
-            complain(k, "line %llu is not UTF-8: column %zu", (unsigned long long)k->line_number, at + 1);
-        else
-            complain(k, "line %llu is no JSON: column %zu (--raw sends each line as a string)",
-                     (unsigned long long)k->line_number, at + 1);
-    } else if (r == -EPIPE) {
-        end_input(k); /* the program's end tells more than this */
-    } else {
-        complain(k, "line %llu cannot be sent: %s", (unsigned long long)k->line_number, strerror(-r));
-    }
-}
-
-static bool grow_line(talk *k, size_t need) {
-    if (need < k->capacity)
-        return true;
-    size_t capacity = need * 2 + 1;
-    char *line = need > LONGEST_LINE ? NULL : realloc(k->line, capacity);
-    if (!line) {
-        complain(k, "line %llu is too long", (unsigned long long)k->line_number + 1);
-        return false;
+        body = (brood_body){.json = line, .json_len = len};
     }
     k->line = line;
-    k->capacity = capacity;
-    return true;
-}
-
-/* The rest of a line, or all of it. */
-static bool take(talk *k, const char *bytes, size_t len) {
-    if (!grow_line(k, k->len + len))
-        return false;
-    memcpy(k->line + k->len, bytes, len);
-    k->len += len;
-    return true;
-}
-
-static void take_lines(talk *k, const char *bytes, size_t len) {
-    while (len > 0 && k->channel && !k->failed) {
-        const char *end = memchr(bytes, '\n', len);
-        size_t part = end ? (size_t)(end - bytes) : len;
-        if (!take(k, bytes, part))
-            return;
-        if (!end)
-            return;
-        send_line(k);
-        k->len = 0;
-        bytes += part + 1;
-        len -= part + 1;
-    }
-}
-
-static void input_came(uv_fs_t *request) {
-    talk *k = request->data;
-    ssize_t n = request->result;
-    uv_fs_req_cleanup(request);
-    k->reading = false;
-    if (n < 0)
-        complain(k, "cannot read standard input: %s", strerror((int)-n));
-    if (n > 0)
-        take_lines(k, k->buffer, (size_t)n);
-    else if (n == 0 && k->len > 0 && k->channel)
-        send_line(k); /* the last one, without a line feed */
-    if (n <= 0 || k->failed)
+    k->len = len;
+    int r = brood_channel_send(k->channel, &body, NULL, NULL);
+    if (r > 0)
+        lines_pause(&k->lines); /* for the program to keep up */
+    if (r >= 0)
+        k->sent++;
+    else if (r != -EPIPE) /* of which the program's end tells more */
+        cannot_send(k, r);
+    if (r < 0)
         end_input(k);
-    read_on(k);
 }
 
-/* Not by a stream of libuv's: standard input may be anything, also what belongs to others and must stay blocking. */
-static void read_on(talk *k) {
-    if (k->reading || k->waiting || k->input_end || !k->channel)
-        return;
-    uv_buf_t buffer = uv_buf_init(k->buffer, sizeof k->buffer);
-    k->read.data = k;
-    int r = uv_fs_read(&k->loop, &k->read, STDIN_FILENO, &buffer, 1, -1, input_came);
-    k->reading = r == 0;
-    if (r < 0) {
-        complain(k, "cannot read standard input: %s", strerror(-r));
-        end_input(k);
-    }
+static void input_ended(void *the_talk, int error) {
+    talk *k = the_talk;
+    if (error == -EMSGSIZE)
+        complain(k, "line %llu is too long", (unsigned long long)k->lines.number + 1);
+    else if (error < 0)
+        complain(k, "cannot read standard input: %s", strerror(-error));
+    end_input(k);
 }
 
 static void keeps_up(brood_channel *channel, void *the_talk) {
-    talk *k = the_talk;
     (void)channel;
-    k->waiting = false;
-    read_on(k);
+    lines_resume(&((talk *)the_talk)->lines);
 }
 
 /* --- from the program to standard output --- */
 
-static bool out_has_room(talk *k, size_t len) {
-    if (k->out_size - k->out_len >= len)
-        return true;
-    size_t size = (k->out_len + len) * 2;
-    char *out = realloc(k->out, size);
-    if (!out) {
-        complain(k, "%s", strerror(ENOMEM));
-        return false;
-    }
-    k->out = out;
-    k->out_size = size;
-    return true;
-}
-
 static void print(talk *k, const char *bytes, size_t len) {
-    if (!out_has_room(k, len))
-        return;
-    memcpy(k->out + k->out_len, bytes, len);
-    k->out_len += len;
+    if (!out_add(&k->out, bytes, len))
+        complain(k, "%s", strerror(ENOMEM));
 }
 
 static bool print_raw(talk *k, brood_value value) {
@@ -285,30 +203,20 @@ static bool print_raw(talk *k, brood_value value) {
 }
 
 static void print_json(talk *k, brood_value value) {
-    ssize_t len = brood_value_json(value, k->out + k->out_len, k->out_size - k->out_len);
-    if (len >= (ssize_t)(k->out_size - k->out_len)) {
-        if (!out_has_room(k, (size_t)len + 1))
-            return;
-        len = brood_value_json(value, k->out + k->out_len, k->out_size - k->out_len);
-    }
-    if (len >= 0)
-        k->out_len += (size_t)len;
-    else
+    int r = out_json(&k->out, value);
+    if (r < 0)
         complain(k, "message %llu (%s) cannot be printed as JSON: %s", (unsigned long long)k->received,
-                 brood_type_text(brood_value_type(value)),
-                 len == -EPROTOTYPE ? "it holds a bigint"
-                 : len == -ELOOP    ? "it holds itself"
-                                    : strerror((int)-len));
+                 brood_type_text(brood_value_type(value)), out_json_error(r));
 }
 
 static void message_came(brood_channel *channel, const brood_message *message, void *the_talk) {
     talk *k = the_talk;
     (void)channel;
-    size_t before = k->out_len;
+    size_t before = k->out.len;
     k->received++;
     if (!k->options->raw || !print_raw(k, message->value))
         print_json(k, message->value);
-    if (k->out_len > before || k->options->raw)
+    if (k->out.len > before || k->options->raw)
         print(k, "\n", 1);
     if (k->input_end)
         wait_for_answers(k);
@@ -326,7 +234,7 @@ static void give_up_output(talk *k, int error) {
 
 static void write_leaving(uv_work_t *work) {
     talk *k = work->data;
-    k->write_result = cli_write_all(STDOUT_FILENO, k->leaving, k->leaving_len);
+    k->write_result = cli_write_all(STDOUT_FILENO, k->leaving.bytes, k->leaving.len);
 }
 
 static void flush_output(talk *k);
@@ -338,7 +246,7 @@ static void written(uv_work_t *work, int status) {
     if (k->write_result < 0)
         give_up_output(k, k->write_result);
     flush_output(k);
-    if (k->channel && k->out_len <= MOST_UNWRITTEN)
+    if (k->channel && k->out.len <= MOST_UNWRITTEN)
         brood_channel_resume(k->channel);
     if (!k->child && !k->writing)
         uv_stop(&k->loop);
@@ -347,15 +255,15 @@ static void written(uv_work_t *work, int status) {
 /* Standard output is others' too, and must stay blocking: a thread waits for its reader, and the loop for signals. */
 static void flush_output(talk *k) {
     if (k->stopped)
-        k->out_len = 0;
-    if (k->channel && k->out_len > MOST_UNWRITTEN)
+        k->out.len = 0;
+    if (k->channel && k->out.len > MOST_UNWRITTEN)
         brood_channel_pause(k->channel);
-    if (k->writing || k->out_len == 0)
+    if (k->writing || k->out.len == 0)
         return;
-    char *empty = k->leaving;
-    size_t empty_size = k->leaving_size;
-    k->leaving = k->out, k->leaving_len = k->out_len, k->leaving_size = k->out_size;
-    k->out = empty, k->out_len = 0, k->out_size = empty_size;
+    out empty = k->leaving;
+    k->leaving = k->out;
+    k->out = empty;
+    k->out.len = 0;
     k->write.data = k;
     k->writing = uv_queue_work(&k->loop, &k->write, write_leaving, written) == 0;
 }
@@ -369,6 +277,7 @@ static void disconnected(brood_channel *channel, int error, void *the_talk) {
     talk *k = the_talk;
     (void)channel;
     k->channel = NULL;
+    lines_stop(&k->lines);
     if (error == -EBADMSG)
         complain(k, "the program broke the format of the channel; it must send by process.send, or as brood(7) says");
     else if (error == -EMSGSIZE)
@@ -396,6 +305,7 @@ static void ended(brood_child *child, const brood_exit *how, void *the_talk) {
     flush_output(k);
     forward_child_ended(&k->forward);
     k->channel = NULL;
+    lines_stop(&k->lines);
     k->child = NULL;
     brood_child_close(child);
     if (!k->writing)
@@ -449,6 +359,10 @@ static int open_loop(talk *k) {
     uv_timer_init(&k->loop, &k->quiet);
     uv_timer_init(&k->loop, &k->drain);
     k->flush.data = k->quiet.data = k;
+    k->lines.loop = &k->loop;
+    k->lines.on_line = send_line;
+    k->lines.on_end = input_ended;
+    k->lines.data = k;
     k->terminal.fd = -1;
     k->forward = (forward){
         .terminal = &k->terminal,
@@ -479,7 +393,7 @@ static int start_failed(const brood_failure *why) {
 
 static int converse(talk *k, char *const *command) {
     brood_failure why;
-    brood_channel_options limits = {.max_message = LONGEST_LINE};
+    brood_channel_options limits = {.max_message = LINES_LONGEST};
     brood_options options = {
         .args = (const char *const *)command,
         .serialization = k->options->advanced ? BROOD_ADVANCED : BROOD_JSON,
@@ -499,7 +413,7 @@ static int converse(talk *k, char *const *command) {
     k->channel = brood_child_channel(k->child);
     k->forward.child = k->child;
     forward_child_started(&k->forward);
-    read_on(k);
+    lines_resume(&k->lines);
     uv_run(&k->loop, UV_RUN_DEFAULT);
     return conclude(k);
 }
@@ -518,8 +432,7 @@ static int talk_with(const talk_options *options, char *const *command) {
         forward_die(SIGINT); /* a shell gives up its loop only if what it waited for died of Ctrl-C too */
     if (status == CLI_SIGNAL_BASE + SIGPIPE)
         forward_die(SIGPIPE);
-    if (k.reading ||
-        k.writing) /* by a thread of libuv's, for whose end exit(3) would wait: until the next line is typed */
+    if (k.lines.reading || k.writing) /* exit(3) would wait for its end */
         _exit(status);
     return status;
 }

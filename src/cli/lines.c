@@ -1,0 +1,102 @@
+/*
+ * Lines from standard input. It is read by a thread of libuv's, and not as a stream: it may be anything, also what
+ * belongs to others and must stay blocking.
+ */
+#include "lines.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void end(lines *l, int error) {
+    if (l->ended)
+        return;
+    l->ended = true;
+    l->on_end(l->data, error);
+}
+
+static bool grow(lines *l, size_t need) {
+    if (need < l->capacity)
+        return true;
+    size_t capacity = need * 2 + 1;
+    char *line = need > LINES_LONGEST ? NULL : realloc(l->line, capacity);
+    if (!line)
+        return false;
+    l->line = line;
+    l->capacity = capacity;
+    return true;
+}
+
+/* The rest of a line, or all of it. */
+static bool take(lines *l, const char *bytes, size_t len) {
+    if (!grow(l, l->len + len))
+        return false;
+    memcpy(l->line + l->len, bytes, len);
+    l->len += len;
+    return true;
+}
+
+static void tell(lines *l) {
+    size_t len = l->len;
+    l->line[len] = 0;
+    l->len = 0;
+    l->number++;
+    l->on_line(l->data, l->line, len);
+}
+
+/* What was read, as far as it is wanted. */
+static void tell_lines(lines *l) {
+    while (l->at < l->got && !l->paused && !l->ended) {
+        const char *from = l->buffer + l->at, *feed = memchr(from, '\n', l->got - l->at);
+        size_t part = feed ? (size_t)(feed - from) : l->got - l->at;
+        l->at += part + (feed != NULL);
+        if (!take(l, from, part))
+            end(l, -EMSGSIZE);
+        else if (feed)
+            tell(l);
+    }
+}
+
+static void came(uv_fs_t *request) {
+    lines *l = request->data;
+    ssize_t n = request->result;
+    uv_fs_req_cleanup(request);
+    l->reading = false;
+    if (l->ended)
+        return;
+    l->at = 0;
+    l->got = n > 0 ? (size_t)n : 0;
+    l->bytes += l->got;
+    if (n == 0 && l->len > 0)
+        tell(l); /* the last one, without a line feed */
+    if (n <= 0)
+        end(l, (int)n);
+    else if (!l->paused)
+        lines_resume(l);
+}
+
+void lines_resume(lines *l) {
+    l->paused = false;
+    tell_lines(l);
+    if (l->reading || l->paused || l->ended)
+        return;
+    uv_buf_t buffer = uv_buf_init(l->buffer, sizeof l->buffer);
+    l->read.data = l;
+    int r = uv_fs_read(l->loop, &l->read, STDIN_FILENO, &buffer, 1, -1, came);
+    l->reading = r == 0;
+    if (r < 0)
+        end(l, r);
+}
+
+void lines_pause(lines *l) {
+    l->paused = true;
+}
+
+void lines_stop(lines *l) {
+    l->ended = true;
+}
+
+bool lines_is_blank(const char *line, size_t len) {
+    return strspn(line, " \t\r") >= len;
+}
