@@ -113,6 +113,47 @@ _brood_talk() {
     fi
 }
 
+_brood_pool_takes_value() {
+    case $1 in
+    --workers | -w | --prefetch | --task-timeout | -t | --attempts | --trace) return 0 ;;
+    esac
+    return 1
+}
+
+_brood_pool() {
+    local i cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    for ((i = 2; i < COMP_CWORD; i++)); do
+        if _brood_pool_takes_value "${COMP_WORDS[i]}"; then
+            ((++i < COMP_CWORD)) && continue
+            break
+        fi
+        [[ ${COMP_WORDS[i]} == -?* && ${COMP_WORDS[i]} != -- ]] && continue
+        [[ ${COMP_WORDS[i]} == -- ]] && ((++i))
+        if declare -F _command_offset >/dev/null; then
+            _command_offset "$i"
+        else
+            compopt -o default
+        fi
+        return
+    done
+    case $before in
+    --trace)
+        compopt -o filenames
+        COMPREPLY=($(compgen -f -- "$cur"))
+        ;;
+    --task-timeout | -t) COMPREPLY=($(compgen -W $'500ms\n10s\n1m\n1h' -- "$cur")) ;;
+    --workers | -w | --prefetch | --attempts) ;;
+    *)
+        if [[ $cur == -* ]]; then
+            COMPREPLY=($(compgen -W '--workers -w --prefetch --ready --advanced -a --task-timeout -t --attempts --wrap
+                --order -k --progress --trace --quiet -q --help -h' -- "$cur"))
+        else
+            COMPREPLY=($(compgen -c -- "$cur"))
+        fi
+        ;;
+    esac
+}
+
 _brood_doctor() {
     local cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     if [[ $cur == = ]]; then # bash takes --require=kernel apart
@@ -131,13 +172,15 @@ _brood() {
     local cur=${COMP_WORDS[COMP_CWORD]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        COMPREPLY=($(compgen -W 'run talk doctor help --help -h --version -V' -- "$cur"))
+        COMPREPLY=($(compgen -W 'run talk pool doctor help --help -h --version -V' -- "$cur"))
     elif [[ ${COMP_WORDS[1]} == run ]]; then
         _brood_run 2
     elif [[ ${COMP_WORDS[1]} == help && $COMP_CWORD -eq 2 ]]; then
-        COMPREPLY=($(compgen -W 'run talk doctor' -- "$cur"))
+        COMPREPLY=($(compgen -W 'run talk pool doctor' -- "$cur"))
     elif [[ ${COMP_WORDS[1]} == talk ]]; then
         _brood_talk
+    elif [[ ${COMP_WORDS[1]} == pool ]]; then
+        _brood_pool
     elif [[ ${COMP_WORDS[1]} == doctor ]]; then
         _brood_doctor
     fi

@@ -90,14 +90,15 @@ typedef struct brood_pool_event {
     brood_pool_event_kind kind; /**< what happened */
     uint64_t time_us;           /**< when: microseconds of CLOCK_MONOTONIC */
     uint64_t ticket;            /**< of a task; 0: it is about none */
-    unsigned worker;            /**< the worker's number, from 1, given again once it is free; 0: it is about none */
-    pid_t pid;                  /**< the worker's; 0 where it has none */
-    unsigned attempt;           /**< TASK_SENT, TASK_REQUEUED, TASK_DONE: which one it is, from 1 */
-    brood_fate fate;            /**< TASK_DONE */
-    uint64_t run_us;            /**< TASK_DONE: as the outcome's */
-    const brood_exit *exit;     /**< WORKER_ENDED; else NULL */
-    const char *detail;         /**< in words; never NULL */
-    uint64_t reserved[4];       /**< zero */
+    /** the worker's number, from 1, given again once it is free; 0: it is about none, or the task never had one */
+    unsigned worker;
+    pid_t pid;              /**< the worker's; 0 where it has none */
+    unsigned attempt;       /**< TASK_SENT, TASK_REQUEUED, TASK_DONE: which one it is, from 1 */
+    brood_fate fate;        /**< TASK_DONE */
+    uint64_t run_us;        /**< TASK_DONE, TASK_REQUEUED: how long it has run, as the outcome's */
+    const brood_exit *exit; /**< WORKER_ENDED; else NULL */
+    const char *detail;     /**< in words; never NULL */
+    uint64_t reserved[4];   /**< zero */
 } brood_pool_event;
 
 /** How a pool works. All-zero but for the worker's args is a sensible start. */
@@ -125,7 +126,7 @@ typedef struct brood_pool_options {
     uint64_t leave_ms;         /**< how long a worker that is to leave may take, then it is stopped; 0: 5000 */
     uint64_t backoff_ms;       /**< before a start after two that came to nothing; doubles with each more; 0: 100 */
     uint64_t max_backoff_ms;   /**< at most so long; 0: 30000 */
-    unsigned max_failures;     /**< so many starts in a row that come to nothing, and no more are tried; 0: 10 */
+    unsigned max_failures;     /**< so many starts in a row that come to nothing, and no more are tried; 0: 8 */
     void (*on_drain)(brood_pool *pool, void *data); /**< the queue fell to half its limits after it was full */
     void (*on_event)(brood_pool *pool, const brood_pool_event *event, void *data); /**< each change; may be NULL */
     void *data;                                                                    /**< handed to both; yours */

@@ -30,7 +30,7 @@ typedef struct cli_command {
     void (*print_help)(FILE *file);
 } cli_command;
 
-extern const cli_command cli_run, cli_talk, cli_doctor;
+extern const cli_command cli_run, cli_talk, cli_pool, cli_doctor;
 
 /** One line on stderr, "brood run: …" or, with command NULL, "brood: …", in one write so that nothing gets between. */
 void cli_complain(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -70,3 +70,8 @@ const char *explain_failure(const brood_failure *why, const char *cwd, char *ret
     snprintf(ret_text, size, advice ? "%s (%s)" : "%s", why->message, advice);
     return ret_text;
 }
+
+bool explain_is_script(const char *name) {
+    const char *dot = strrchr(name, '.');
+    return dot && (strcmp(dot, ".js") == 0 || strcmp(dot, ".mjs") == 0 || strcmp(dot, ".cjs") == 0);
+}

@@ -4,6 +4,7 @@
 #ifndef BROOD_CLI_EXPLAIN_H
 #define BROOD_CLI_EXPLAIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <brood.h>
@@ -19,5 +20,8 @@ int explain_status(const brood_failure *why);
  * Returns ret_text.
  */
 const char *explain_failure(const brood_failure *why, const char *cwd, char *ret_text, size_t size);
+
+/** Whether a program's name is that of a script for Node, which cannot be run by itself. */
+bool explain_is_script(const char *name);
 
 #endif

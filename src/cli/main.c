@@ -14,7 +14,7 @@
 #include "args.h"
 #include "text.h"
 
-static const cli_command *const commands[] = {&cli_run, &cli_talk, &cli_doctor, NULL};
+static const cli_command *const commands[] = {&cli_run, &cli_talk, &cli_pool, &cli_doctor, NULL};
 
 /*
  * Takes the descriptors 0, 1 and 2 that are closed. Opened the wrong way round, for writing where one reads, they fail
@@ -65,7 +65,7 @@ static int print_help(void) {
     print_usage(stdout);
     fputs("\nOptions:\n", stdout);
     args_print_options(stdout, main_table);
-    fputs("\nManual: man brood, man brood-run, man brood-talk, man brood-doctor.\n", stdout);
+    fputs("\nManual: man brood; of a command, man brood-COMMAND.\n", stdout);
     return cli_flush(NULL, 0);
 }
 

@@ -376,15 +376,10 @@ static int open_loop(talk *k) {
     return forward_open(&k->forward, &k->loop); /* before there are threads, so that none is given a signal */
 }
 
-static bool is_script(const char *name) {
-    const char *dot = strrchr(name, '.');
-    return dot && (strcmp(dot, ".js") == 0 || strcmp(dot, ".mjs") == 0 || strcmp(dot, ".cjs") == 0);
-}
-
 static int start_failed(const brood_failure *why) {
     char text[640];
     explain_failure(why, NULL, text, sizeof text);
-    if (why->step == BROOD_STEP_EXEC && is_script(why->subject))
+    if (why->step == BROOD_STEP_EXEC && explain_is_script(why->subject))
         cli_complain("talk", "%s; to run it in Node: brood talk -- node %s", why->message, why->subject);
     else
         cli_complain("talk", "%s", text);

@@ -18,7 +18,7 @@
 #define LEAVE_MS 5000
 #define BACKOFF_MS 100
 #define MAX_BACKOFF_MS 30000
-#define MAX_FAILURES 10
+#define MAX_FAILURES 8
 #define CLOSE_GRACE_MS 1000 /* of a worker's pipes, when it has ended and others hold them */
 
 static int refuse(brood_failure *why, const char *field, const char *reason) {

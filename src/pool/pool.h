@@ -41,7 +41,8 @@ typedef struct brood__task {
     uint64_t asked_us, begun_us;     /* begun: 0 while it is queued; at its worker, when its turn came */
     uint64_t timeout_ms;
     uint32_t attempts, max_attempts;
-    uint8_t level; /* of its priority, 0 the lowest */
+    uint32_t number; /* of the worker that has it, or had it last; 0: it is queued */
+    uint8_t level;   /* of its priority, 0 the lowest */
     uint8_t state;
     uint8_t fate; /* FINISHED */
     bool alone;   /* to be at a worker with no other: one of several that were there when it crashed */

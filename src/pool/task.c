@@ -253,6 +253,7 @@ void brood__task_end(brood_pool *pool, brood__task *t, brood_outcome *outcome) {
     outcome->run_us = now - begun;
     brood__pool_tell(pool, &(brood_pool_event){.kind = BROOD_POOL_TASK_DONE,
                                                .ticket = t->ticket,
+                                               .worker = t->number,
                                                .attempt = t->attempts,
                                                .fate = outcome->fate,
                                                .run_us = outcome->run_us,

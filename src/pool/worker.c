@@ -160,6 +160,7 @@ int brood__worker_send(brood__worker *w, brood__task *t) {
     brood__list_append(&w->tasks, &t->node);
     t->state = BROOD__TASK_AT_WORKER;
     t->worker = w;
+    t->number = w->number;
     t->attempts++;
     t->begun_us = brood__now_us();
     w->crowded = w->crowded || t->alone;
@@ -173,11 +174,15 @@ int brood__worker_send(brood__worker *w, brood__task *t) {
 }
 
 static void requeue(brood__worker *w, brood__task *t, const char *why) {
+    uint64_t begun = t->begun_us;
     take_from(w, t);
-    t->begun_us = 0;
+    t->begun_us = t->number = 0;
     brood__queue_put(&w->pool->queue, t);
-    tell(w, (brood_pool_event){
-                .kind = BROOD_POOL_TASK_REQUEUED, .ticket = t->ticket, .attempt = t->attempts + 1, .detail = why});
+    tell(w, (brood_pool_event){.kind = BROOD_POOL_TASK_REQUEUED,
+                               .ticket = t->ticket,
+                               .attempt = t->attempts + 1,
+                               .run_us = brood__now_us() - begun,
+                               .detail = why});
 }
 
 /* The worker has ended, and this one of its tasks is the reason. */

@@ -37,6 +37,16 @@ diff value.help value.bash >&2 || fail "options with a value: help (<) and bash 
 body 'set -l valued' '[^\\]$' "$SRC/completions/brood.fish" | longs >value.fish
 diff value.help value.fish >&2 || fail "options with a value: help (<) and fish (>)"
 
+# and those of brood pool
+"$BROOD" pool --help | grep -oE '^  (-[a-zA-Z], |    )--[a-z-]+' | longs >pool.help
+body '^_brood_pool()' '^}' "$SRC/completions/brood.bash" | longs >pool.bash
+body '^_brood_pool()' '^}' "$SRC/completions/_brood" | longs >pool.zsh
+grep -E '^complete \$pool ' "$SRC/completions/brood.fish" | grep -oE -- ' -l [a-z-]+' | sed 's/ -l /--/' | sort >pool.fish
+body '^# OPTIONS' '^# SIGNALS' "$SRC/man/brood-pool.1.scd" | grep -E '^\*-' | longs >pool.man
+for where in bash zsh fish man; do
+    diff pool.help "pool.$where" >&2 || fail "options of brood pool: help (<) and $where (>)"
+done
+
 # the names of limits
 brood_run --limit xyzzy=1 true
 limits=$(sed 's/.*there are \(.*\) (brood.*/\1/' err.txt)
@@ -78,12 +88,13 @@ completes() {
     is "${COMPREPLY[*]}" "$reply"
 }
 completes "run" brood ru
-completes "run talk doctor" brood help ""
+completes "run talk pool doctor" brood help ""
 completes "--json" brood doctor --js
 completes "best-effort kernel" brood doctor --require ""
 completes "kernel" brood doctor --require = ke
 completes "best-effort kernel" brood doctor --require =
 completes "--raw" brood talk --ra
+completes "--task-timeout" brood pool --ta
 completes "--timeout" brood run --ti
 completes "--stdin --stdout --stderr --stderr-to-stdout" brood run --std
 completes "child group tree none" brood run --own ""

@@ -19,6 +19,7 @@
  *     disconnect    close the channel, and live on
  *     leave N       close the channel, and exit
  *     wait PATH     once that file is there
+ *     hold A B      make file A, and wait until B is there
  *     once PATH     exit 1, but when that file is there already, which it makes
  *     later         when nothing else has come for a while
  *     daemon PATH   leave a process behind that has left the session, its pid in that file, and exit 1
@@ -82,6 +83,14 @@ static void say(const char *format, ...) {
 static void hang(void) {
     for (;;)
         pause();
+}
+
+static void hold(char *files) {
+    char *until = strchr(files, ' ');
+    *until++ = 0;
+    close(open(files, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    while (access(until, F_OK) != 0)
+        nap();
 }
 
 static void leave_daemon(const char *path) {
@@ -156,6 +165,8 @@ static void do_task(char *task) {
         sscanf(what, "\"do\":\"%31[^ \"] %4095[^\"]", word, argument);
     for (int i = 1; strcmp(word, "progress") == 0 && i <= atoi(argument); i++)
         say("{\"id\":%llu,\"progress\":%d}\n", id, i);
+    if (strcmp(word, "hold") == 0)
+        hold(argument);
     while (strcmp(word, "wait") == 0 && access(argument, F_OK) != 0)
         nap();
     misbehave(word, argument, id);

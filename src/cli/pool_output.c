@@ -1,0 +1,125 @@
+/*
+ * What `brood pool` prints: results as they come, or in the order of their lines. Standard output belongs to others too,
+ * and stays as it is, so a write to it could block, and with it time limits and signals: it is only written to when the
+ * kernel says that there is room, and then no more than a pipe takes at once. Where it cannot be waited for, as a file,
+ * it does not block either.
+ */
+#include "pool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static void has_room(uv_poll_t *poll, int status, int events) {
+    batch *b = poll->data;
+    (void)status, (void)events;
+    b->blocked = false;
+    uv_poll_stop(poll);
+    batch_flush(b);
+}
+
+/* Not by uv_poll itself, which makes a descriptor non-blocking, for all who share it. */
+int batch_open_output(batch *b) {
+    struct epoll_event event = {.events = EPOLLOUT};
+    b->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (b->epoll < 0)
+        return -errno;
+    b->any_fd = epoll_ctl(b->epoll, EPOLL_CTL_ADD, STDOUT_FILENO, &event) == 0;
+    b->room.data = b;
+    return uv_poll_init(&b->loop, &b->room, b->epoll);
+}
+
+void batch_close_output(batch *b) {
+    if (b->epoll < 0)
+        return;
+    uv_close((uv_handle_t *)&b->room, NULL);
+    close(b->epoll);
+    b->epoll = -1;
+    for (uint64_t i = 0; b->slots && i < b->window; i++)
+        free(b->slots[i].text.bytes);
+    free(b->slots);
+    free(b->out.bytes);
+    free(b->scratch.bytes);
+}
+
+/* --- in order --- */
+
+static void no_memory(batch *b) {
+    batch_complain(b, 0, "%s", strerror(ENOMEM));
+    batch_stop(b);
+}
+
+static void print(batch *b, const out *text) {
+    b->settled++;
+    if (text && !b->unread && !out_add(&b->out, text->bytes, text->len))
+        no_memory(b);
+}
+
+/* The results that are next, as far as they are there. */
+static void print_ready(batch *b) {
+    for (;;) {
+        batch_slot *slot = &b->slots[b->settled % b->window];
+        if (!slot->ready)
+            return;
+        slot->ready = false;
+        print(b, slot->text.len > 0 ? &slot->text : NULL);
+        slot->text.len = 0;
+    }
+}
+
+void batch_settle(batch *b, uint64_t line, const out *text) {
+    if (!b->options->order) {
+        print(b, text);
+        return;
+    }
+    batch_slot *slot = &b->slots[(line - 1) % b->window];
+    slot->ready = true;
+    if (text && !out_add(&slot->text, text->bytes, text->len))
+        no_memory(b);
+    print_ready(b);
+}
+
+/* --- writing --- */
+
+static void give_up(batch *b, int error) {
+    b->unread = true;
+    b->out.len = 0;
+    if (error != EPIPE)
+        batch_complain(b, 0, "cannot write to standard output: %s", strerror(error));
+    batch_stop(b);
+}
+
+/* Whether it took something. */
+static bool write_some(batch *b, size_t *at) {
+    size_t len = b->out.len - *at;
+    struct pollfd fd = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    if (b->any_fd && poll(&fd, 1, 0) == 0)
+        return false;
+    ssize_t n = write(STDOUT_FILENO, b->out.bytes + *at, b->any_fd && len > PIPE_BUF ? PIPE_BUF : len);
+    if (n < 0 && errno != EINTR && errno != EAGAIN)
+        give_up(b, errno);
+    else if (n > 0)
+        *at += (size_t)n;
+    return n >= 0 || errno == EINTR;
+}
+
+void batch_flush(batch *b) {
+    size_t at = 0;
+    while (!b->blocked && !b->unread && at < b->out.len)
+        if (!write_some(b, &at) && !b->unread) {
+            b->blocked = true;
+            uv_poll_start(&b->room, UV_READABLE, has_room);
+        }
+    if (!b->unread)
+        out_forget(&b->out, at);
+}
+
+bool batch_is_flushed(const batch *b) {
+    return b->unread || b->abandoned || b->out.len == 0;
+}

@@ -1,0 +1,132 @@
+/*
+ * How `brood pool` is going: one line that changes on a terminal, a line of JSON a second elsewhere, and a summary at
+ * the end. All of it goes to standard error, and is left out where that takes nothing: whoever does not read it must
+ * not hold up the work.
+ */
+#include "pool.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "text.h"
+
+enum { TERMINAL_MS = 200, OTHER_MS = 1000 };
+
+uint64_t batch_failures(const batch *b) {
+    uint64_t failures = b->refused;
+    for (int i = BROOD_FATE_FAILED; i < BATCH_FATES; i++)
+        failures += b->fates[i];
+    return failures;
+}
+
+static void say(const char *text) {
+    struct pollfd err = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&err, 1, 0) == 1 && write(STDERR_FILENO, text, strlen(text)) < 0) {} /* a short line, and no more */
+}
+
+static void close_line(batch *b) {
+    if (b->line_is_open)
+        say("\r\033[K");
+    b->line_is_open = false;
+}
+
+void batch_complain(batch *b, int status, const char *format, ...) {
+    char text[700];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    close_line(b);
+    cli_complain("pool", "%s", text);
+    if (!b->failed)
+        b->status = status;
+    b->failed = true;
+}
+
+/* --- progress --- */
+
+static uint64_t now_us(void) {
+    return uv_hrtime() / 1000;
+}
+
+static double seconds(const batch *b) {
+    return (double)(now_us() - b->begun_us + 1) / 1e6;
+}
+
+/* Seconds that the rest of the input will take, as far as can be told; -1: it cannot. */
+static double time_left(const batch *b) {
+    uint64_t read = b->lines.bytes - (b->lines.got - b->lines.at);
+    if (b->input_size == 0 || read <= b->open_bytes || read > b->input_size)
+        return -1;
+    double part = (double)(read - b->open_bytes) / (double)b->input_size;
+    return part > 0 ? seconds(b) * (1 - part) / part : -1;
+}
+
+static void tell_progress(uv_timer_t *timer) {
+    batch *b = timer->data;
+    uint64_t done = b->fates[BROOD_FATE_DONE], failed = batch_failures(b);
+    double rate = (double)(done + failed) / seconds(b), left = time_left(b);
+    char text[240], time[32], eta[64] = "";
+    if (b->is_terminal) {
+        if (left >= 0)
+            snprintf(eta, sizeof eta, ", %s left",
+                     text_write_duration((uint64_t)(left + 0.5) * 1000, time, sizeof time));
+        snprintf(text, sizeof text, "\r\033[K%" PRIu64 " done, %" PRIu64 " failed, %u running, %.0f/s%s", done, failed,
+                 b->at_work, rate, eta);
+        b->line_is_open = true;
+    } else {
+        snprintf(eta, sizeof eta, left < 0 ? "null" : "%.1f", left);
+        snprintf(text, sizeof text,
+                 "{\"done\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"running\":%u,\"rate\":%.1f,\"eta_s\":%s}\n", done,
+                 failed, b->at_work, rate, eta);
+    }
+    say(text);
+}
+
+void batch_open_report(batch *b) {
+    struct stat in;
+    b->begun_us = now_us();
+    b->is_terminal = isatty(STDERR_FILENO);
+    if (fstat(STDIN_FILENO, &in) == 0 && S_ISREG(in.st_mode)) {
+        off_t at = lseek(STDIN_FILENO, 0, SEEK_CUR);
+        b->input_size = at >= 0 && in.st_size > at ? (uint64_t)(in.st_size - at) : 0;
+    }
+    uv_timer_init(&b->loop, &b->tick);
+    b->tick.data = b;
+    uv_unref((uv_handle_t *)&b->tick);
+    uint64_t every = b->is_terminal ? TERMINAL_MS : OTHER_MS;
+    if (b->options->progress)
+        uv_timer_start(&b->tick, tell_progress, every, every);
+}
+
+void batch_close_report(batch *b) {
+    close_line(b);
+    uv_close((uv_handle_t *)&b->tick, NULL);
+}
+
+/* --- the end --- */
+
+static size_t add_count(char *text, size_t size, size_t len, uint64_t count, const char *what) {
+    if (count == 0)
+        return len;
+    int n = snprintf(text + len, size - len, ", %" PRIu64 " %s", count, what);
+    return len + (size_t)n;
+}
+
+void batch_summarise(batch *b) {
+    char text[500], time[32];
+    size_t len = (size_t)snprintf(text, sizeof text, "%" PRIu64 " done", b->fates[BROOD_FATE_DONE]);
+    for (int i = BROOD_FATE_FAILED; i < BATCH_FATES; i++)
+        len = add_count(text, sizeof text, len, b->fates[i], brood_fate_text((brood_fate)i));
+    len = add_count(text, sizeof text, len, b->refused, "refused");
+    len = add_count(text, sizeof text, len, b->undone, "not done");
+    len = add_count(text, sizeof text, len, b->retries, "tried again");
+    len = add_count(text, sizeof text, len, b->workers, b->workers == 1 ? "worker" : "workers");
+    close_line(b);
+    cli_remark("pool", "%s, in %s", text, text_write_duration((uint64_t)(seconds(b) * 1000), time, sizeof time));
+}
