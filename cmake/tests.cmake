@@ -98,10 +98,10 @@ if(BROOD_TESTS)
         add_executable(brood-${name} tests/node/${name}.c)
         target_link_libraries(brood-${name} PRIVATE brood_internal brood_static)
     endforeach()
-    foreach(name values pairs workers)
+    foreach(name values pairs workers pool)
         add_test(NAME node-${name} COMMAND ${run_here} bash ${PROJECT_SOURCE_DIR}/tests/node/${name}.sh)
         set_tests_properties(node-${name} PROPERTIES TIMEOUT ${deadline} SKIP_RETURN_CODE 77 ENVIRONMENT
-            "VALUES=$<TARGET_FILE:brood-values>;PEER=$<TARGET_FILE:brood-peer>;SRC=${PROJECT_SOURCE_DIR}")
+            "BROOD=${PROJECT_BINARY_DIR}/brood;VALUES=$<TARGET_FILE:brood-values>;PEER=$<TARGET_FILE:brood-peer>;SRC=${PROJECT_SOURCE_DIR}")
     endforeach()
 endif()
 

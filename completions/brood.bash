@@ -115,7 +115,7 @@ _brood_talk() {
 
 _brood_pool_takes_value() {
     case $1 in
-    --workers | -w | --prefetch | --task-timeout | -t | --attempts | --trace) return 0 ;;
+    --workers | -w | --prefetch | --recycle | --task-timeout | -t | --attempts | --trace) return 0 ;;
     esac
     return 1
 }
@@ -142,10 +142,10 @@ _brood_pool() {
         COMPREPLY=($(compgen -f -- "$cur"))
         ;;
     --task-timeout | -t) COMPREPLY=($(compgen -W $'500ms\n10s\n1m\n1h' -- "$cur")) ;;
-    --workers | -w | --prefetch | --attempts) ;;
+    --workers | -w | --prefetch | --recycle | --attempts) ;;
     *)
         if [[ $cur == -* ]]; then
-            COMPREPLY=($(compgen -W '--workers -w --prefetch --ready --advanced -a --task-timeout -t --attempts --wrap
+            COMPREPLY=($(compgen -W '--workers -w --prefetch --recycle --ready --advanced -a --task-timeout -t --attempts --wrap
                 --order -k --progress --trace --quiet -q --help -h' -- "$cur"))
         else
             COMPREPLY=($(compgen -c -- "$cur"))

@@ -102,6 +102,7 @@ complete $talk -a '(__fish_complete_subcommand --fcs-skip=2)' -d Command
 set -l pool -c brood -n '__fish_seen_subcommand_from pool'
 complete $pool -s w -l workers -x -d 'So many at a time'
 complete $pool -l prefetch -x -d 'Tasks that a worker is sent ahead'
+complete $pool -l recycle -x -d 'Replace a worker that has done so many'
 complete $pool -l ready -d 'A worker says that it is ready'
 complete $pool -s a -l advanced -d 'Send structured clone instead of JSON'
 complete $pool -s t -l task-timeout -x -a '500ms 10s 1m 1h' -d 'Stop a worker that is so long at one task'

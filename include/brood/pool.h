@@ -101,6 +101,21 @@ typedef struct brood_pool_event {
     uint64_t reserved[4];   /**< zero */
 } brood_pool_event;
 
+/** A worker that can take a task, as `pick` is shown it. */
+typedef struct brood_pool_choice {
+    unsigned worker;   /**< its number, as in events */
+    pid_t pid;         /**< its process */
+    unsigned load;     /**< tasks that it has */
+    uint64_t done;     /**< tasks that it has answered */
+    uint64_t reserved; /**< zero */
+} brood_pool_choice;
+
+/** Which of the workers that can take a task gets the next one. */
+typedef enum brood_balance {
+    BROOD_BALANCE_LEAST = 0, /**< the one that has the fewest; of those, the one that became free last */
+    BROOD_BALANCE_TURNS      /**< one after the other, whatever they have: round-robin */
+} brood_balance;
+
 /** How a pool works. All-zero but for the worker's args is a sensible start. */
 typedef struct brood_pool_options {
     /**
@@ -127,16 +142,66 @@ typedef struct brood_pool_options {
     uint64_t backoff_ms;       /**< before a start after two that came to nothing; doubles with each more; 0: 100 */
     uint64_t max_backoff_ms;   /**< at most so long; 0: 30000 */
     unsigned max_failures;     /**< so many starts in a row that come to nothing, and no more are tried; 0: 8 */
+    uint64_t
+        recycle_after_tasks;   /**< a worker that has answered so many, less up to an eighth, is replaced; 0: never */
+    uint64_t recycle_after_ms; /**< one that is so old, less up to an eighth; 0: never */
+    /**
+     * One whose tree has more resident memory than this, in bytes; looked at when it has answered a task, once a second
+     * at most. What processes share is counted for each. 0: never.
+     */
+    uint64_t recycle_above_bytes;
+    brood_balance balance; /**< who gets the next task */
+    /**
+     * The caller's own choice instead: returns which of the `count` workers, which can each take one, gets the task of
+     * this ticket; or `count`: none of them yet. It is asked again whenever something has changed; must not call the pool.
+     */
+    size_t (*pick)(brood_pool *pool, uint64_t ticket, const brood_pool_choice *choices, size_t count, void *data);
     void (*on_drain)(brood_pool *pool, void *data); /**< the queue fell to half its limits after it was full */
     void (*on_event)(brood_pool *pool, const brood_pool_event *event, void *data); /**< each change; may be NULL */
     void *data;                                                                    /**< handed to both; yours */
     uint64_t reserved[16];                                                         /**< zero */
 } brood_pool_options;
 
+/** Times of many tasks, in microseconds; percentiles are at most 7 % too high. */
+typedef struct brood_pool_times {
+    uint64_t count;   /**< of tasks */
+    uint64_t mean_us; /**< all of them together, by their number */
+    uint64_t p50_us;  /**< half of them took so long at most */
+    uint64_t p90_us;  /**< nine of ten */
+    uint64_t p99_us;  /**< 99 of a hundred */
+    uint64_t p999_us; /**< 999 of a thousand */
+    uint64_t max_us;  /**< the longest */
+} brood_pool_times;
+
+/** What a pool has done so far, and does now. */
+typedef struct brood_pool_stats {
+    unsigned starting;     /**< workers that are being started, or are not ready yet */
+    unsigned up;           /**< workers that take tasks */
+    unsigned working;      /**< those of them that have one */
+    unsigned leaving;      /**< workers that end */
+    size_t queued;         /**< tasks that wait */
+    size_t queued_bytes;   /**< bytes of their messages */
+    size_t running;        /**< tasks that workers have */
+    uint64_t accepted;     /**< tasks that were taken, ever */
+    uint64_t fates[7];     /**< those that have ended, by brood_fate */
+    uint64_t requeued;     /**< attempts that were broken off, and tried again */
+    uint64_t strays;       /**< answers that nobody had asked for */
+    uint64_t started;      /**< workers, ever */
+    uint64_t ended;        /**< workers, ever */
+    uint64_t recycled;     /**< of those, the ones that were replaced for what they had done, their age, their memory */
+    uint64_t failures;     /**< starts that came to nothing, ever */
+    double utilisation;    /**< 0 to 1: of the time that workers were up, how much they had something to do */
+    brood_pool_times wait; /**< from brood_pool_run to the last start, of tasks that were begun and have ended */
+    brood_pool_times run;  /**< from there to the end */
+    uint64_t reserved[8];  /**< zero */
+} brood_pool_stats;
+
 /** @cond sized: the public forms pass the struct's size, so that programs compiled earlier keep working */
 BROOD_API int brood_pool_open_sized(uv_loop_t *loop, const brood_pool_options *options, size_t size,
                                     brood_pool **ret_pool, brood_failure *ret_failure);
 BROOD_API int brood_pool_run_sized(brood_pool *pool, const brood_task *task, size_t size, uint64_t *ret_ticket);
+BROOD_API int brood_pool_broadcast_sized(brood_pool *pool, const brood_body *body, size_t size);
+BROOD_API void brood_pool_stats_get_sized(const brood_pool *pool, brood_pool_stats *ret_stats, size_t size);
 /** @endcond */
 
 /**
@@ -185,6 +250,31 @@ BROOD_API void brood_pool_pause(brood_pool *pool);
 
 /** Go on, also after the pool has given up starting workers. */
 BROOD_API void brood_pool_resume(brood_pool *pool);
+
+/**
+ * Have from now on so many workers, as the options min_workers and max_workers say. Those that are too many end what they
+ * have, and leave. Returns 0, or -EINVAL (max is 0, or less than min).
+ */
+BROOD_API int brood_pool_resize(brood_pool *pool, unsigned min_workers, unsigned max_workers);
+
+/**
+ * Replace each worker that is there now, as one that is recycled is: after its successor has come, and when it has ended
+ * what it has.
+ */
+BROOD_API void brood_pool_recycle(brood_pool *pool);
+
+/**
+ * Send a message to each worker that is there now, be it at work or being started; what it says to that is a stray. Not
+ * to those that come later. Returns how many there are, or what brood_channel_send does; then some may have got it.
+ */
+static inline int brood_pool_broadcast(brood_pool *pool, const brood_body *body) {
+    return brood_pool_broadcast_sized(pool, body, sizeof *body);
+}
+
+/** How it is going. */
+static inline void brood_pool_stats_get(const brood_pool *pool, brood_pool_stats *ret_stats) {
+    brood_pool_stats_get_sized(pool, ret_stats, sizeof *ret_stats);
+}
 
 /** Why no worker can be started, once the pool has given up (BROOD_POOL_GAVE_UP), else NULL. */
 BROOD_API const brood_failure *brood_pool_failure(const brood_pool *pool);

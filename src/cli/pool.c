@@ -269,6 +269,7 @@ static int open_pool(batch *b, char *const *command, brood_failure *why) {
         .max_workers = o->max_workers,
         .prefetch = o->prefetch,
         .wrap = o->wrap,
+        .recycle_after_tasks = o->recycle,
         .wait_ready = o->ready,
         .task_timeout_ms = o->task_timeout_ms,
         .max_attempts = o->attempts,

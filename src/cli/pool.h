@@ -24,6 +24,7 @@ typedef struct batch_options {
     unsigned min_workers, max_workers; /* 0: the number of CPUs */
     uint64_t task_timeout_ms;          /* 0: none */
     unsigned attempts, prefetch;       /* 0: the library's */
+    unsigned recycle;                  /* 0: never */
     bool order, wrap, advanced, ready, progress, quiet, help;
     const char *trace; /* a path, or NULL */
 } batch_options;

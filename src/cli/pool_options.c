@@ -69,6 +69,12 @@ const args_option batch_option_table[] = {
      .help = "tasks that a worker is sent ahead, the one it works at among them: more than 1 saves waiting where tasks "
              "are tiny",
      .also = "batch"},
+    {.name = "recycle",
+     .value = "N",
+     .read = read_number,
+     .field = offsetof(batch_options, recycle),
+     .help = "replace a worker that has done so many tasks, less up to an eighth: for those that leak",
+     .also = "max-tasks-per-child maxtasksperchild max-requests"},
     {.name = "ready",
      .field = offsetof(batch_options, ready),
      .help = "a worker takes tasks only when it has sent \"ready\"",

@@ -160,6 +160,8 @@ static int check_pool(const brood_pool_options *o, brood_failure *why) {
         return refuse(why, "prefetch", "is more than 64");
     if (o->on_full < BROOD_FULL_REFUSE || o->on_full > BROOD_FULL_DROP_OLDEST)
         return refuse(why, "on_full", "is no brood_on_full");
+    if (o->balance < BROOD_BALANCE_LEAST || o->balance > BROOD_BALANCE_TURNS)
+        return refuse(why, "balance", "is no brood_balance");
     return 0;
 }
 

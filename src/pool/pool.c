@@ -10,7 +10,7 @@
 #include "value/writer.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <limits.h>
 
 #define RETRY_MS 10 /* until there may be memory again */
 
@@ -39,6 +39,11 @@ void brood__pool_tell(brood_pool *pool, const brood_pool_event *event) {
     pool->options.on_event(pool, &told, pool->options.data);
 }
 
+uint64_t brood__pool_random(brood_pool *pool, uint64_t below) {
+    pool->random = pool->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (pool->random >> 32) % below;
+}
+
 /* --- memory --- */
 
 void brood__pool_pin(brood_pool *pool) {
@@ -57,6 +62,7 @@ static void free_pool(brood_pool *pool) {
     brood__writer_done(&pool->writer);
     brood__free(pool->tickets.buckets);
     brood__free(pool->numbers);
+    brood__free(pool->choices);
     brood__free(pool);
     brood__loop_rest(loop);
     brood__loop_release(loop);
@@ -141,7 +147,8 @@ static unsigned alive(const brood_pool *pool) {
 
 static unsigned most_alive(const brood_pool *pool) {
     const brood_pool_options *o = &pool->options;
-    return o->max_workers + o->spare_workers > o->max_workers ? o->max_workers + o->spare_workers : o->max_workers;
+    uint64_t most = (uint64_t)o->max_workers + o->spare_workers + pool->due_count;
+    return most < UINT_MAX ? (unsigned)most : UINT_MAX;
 }
 
 /* How many more workers are on their way, or could be at once: a task that waits is better off with one of those. */
@@ -153,17 +160,62 @@ static unsigned to_come(const brood_pool *pool) {
     return starting + room < unused ? starting + room : unused;
 }
 
+static brood__worker *first_free(const brood_pool *pool, unsigned load) {
+    return BROOD__OUTER(pool->free[load].next, brood__worker, place);
+}
+
+/* Each that can take it, as long as there is room to note them. */
+static size_t list_choices(brood_pool *pool) {
+    size_t count = 0;
+    for (unsigned i = 0; i < BROOD__MAX_PREFETCH && count < pool->choice_room; i++)
+        for (brood__list *n = pool->free[i].next; n != &pool->free[i] && count < pool->choice_room; n = n->next) {
+            const brood__worker *w = BROOD__OUTER(n, brood__worker, place);
+            if (w->load == 0 && pool->working >= pool->options.max_workers)
+                continue;
+            pool->choices[count++] = (brood_pool_choice){
+                .worker = w->number, .pid = brood_child_pid(w->child), .load = w->load, .done = w->done};
+        }
+    return count;
+}
+
+static brood__worker *worker_of_number(const brood_pool *pool, unsigned number) {
+    for (brood__list *n = pool->workers.next; n != &pool->workers; n = n->next)
+        if (BROOD__OUTER(n, brood__worker, node)->number == number)
+            return BROOD__OUTER(n, brood__worker, node);
+    return NULL;
+}
+
+/* As the caller says. It costs what it costs: all that can take it are shown. */
+static brood__worker *let_pick(brood_pool *pool, const brood__task *t) {
+    size_t room = pool->count[BROOD__WORKER_UP];
+    if (room > pool->choice_room) {
+        brood_pool_choice *more = brood__resize(pool->choices, room * sizeof *more);
+        pool->choices = more ? more : pool->choices;
+        pool->choice_room = more ? room : pool->choice_room;
+    }
+    size_t count = list_choices(pool);
+    size_t index = count > 0 ? pool->options.pick(pool, t->ticket, pool->choices, count, pool->options.data) : 0;
+    if (index >= count || (t->alone && pool->choices[index].load > 0))
+        return NULL;
+    return worker_of_number(pool, pool->choices[index].worker);
+}
+
 /* Who gets it, or NULL: nobody yet. */
-static brood__worker *choose(const brood_pool *pool, const brood__task *t) {
+static brood__worker *choose(brood_pool *pool, const brood__task *t) {
+    bool full = pool->working >= pool->options.max_workers; /* those that have nothing to do are spare */
     uint64_t free = pool->free_used;
-    if (pool->working >= pool->options.max_workers)
-        free &= ~UINT64_C(1); /* the others are spare */
+    if (pool->options.pick)
+        return let_pick(pool, t);
+    if (full && pool->options.balance == BROOD_BALANCE_LEAST)
+        free &= ~UINT64_C(1);
     if (!free)
         return NULL;
-    unsigned load = (unsigned)__builtin_ctzll(free);
-    if (load > 0 && (t->alone || pool->queue.count <= to_come(pool)))
+    brood__worker *w = first_free(pool, (unsigned)__builtin_ctzll(free));
+    if (w->load == 0 && full)
         return NULL;
-    return BROOD__OUTER(pool->free[load].next, brood__worker, place);
+    if (w->load > 0 && (t->alone || pool->queue.count <= to_come(pool)))
+        return NULL;
+    return w;
 }
 
 static void dispatch(brood_pool *pool) {
@@ -196,9 +248,16 @@ static unsigned wanted(const brood_pool *pool) {
 static void start_failed(brood_pool *pool, const brood_failure *why) {
     pool->failure = *why;
     pool->failures++;
+    pool->stats.failures++;
     pool->no_starts = pool->no_starts || pool->failures >= pool->options.max_failures;
     pool->start_us = brood__after_ms(brood__now_us(), pool->options.backoff_ms);
     brood__pool_tell(pool, &(brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = why->message});
+}
+
+/* How many of those that are due are replaced at a time: not all of them, so that the others have their work done. */
+static unsigned successors(const brood_pool *pool) {
+    unsigned most = 1 + pool->options.max_workers / 4;
+    return pool->due_count < most ? pool->due_count : most;
 }
 
 static void start_workers(brood_pool *pool) {
@@ -207,7 +266,8 @@ static void start_workers(brood_pool *pool) {
         return;
     if (pool->start_us > 0 && pool->start_us <= brood__now_us())
         pool->start_us = 0;
-    while (!pool->no_starts && pool->start_us == 0 && alive(pool) < wanted(pool) && alive(pool) < most_alive(pool)) {
+    while (!pool->no_starts && pool->start_us == 0 && alive(pool) < most_alive(pool) &&
+           (alive(pool) < wanted(pool) || pool->count[BROOD__WORKER_STARTING] < successors(pool))) {
         int r = brood__worker_start(pool, &why);
         if (r < 0)
             start_failed(pool, &why);
@@ -227,6 +287,18 @@ static void give_up_if_alone(brood_pool *pool) {
 }
 
 /* --- the end --- */
+
+/* Those with nothing to do first. */
+static void retire_surplus(brood_pool *pool) {
+    unsigned most = most_alive(pool);
+    for (int busy = 0; busy < 2; busy++)
+        for (brood__list *n = pool->workers.next, *after; n != &pool->workers && alive(pool) > most; n = after) {
+            brood__worker *w = BROOD__OUTER(n, brood__worker, node);
+            after = n->next;
+            if (busy || w->load == 0)
+                brood__worker_retire(w, "there are fewer workers now");
+        }
+}
 
 static void for_each_worker(brood_pool *pool, void (*act)(brood__worker *, const char *), const char *why) {
     for (brood__list *n = pool->workers.next, *after; n != &pool->workers; n = after) {
@@ -297,6 +369,9 @@ static void tell_drain(brood_pool *pool) {
 
 void brood__pool_go(brood_pool *pool) {
     close_some(pool);
+    if (pool->resized)
+        retire_surplus(pool);
+    pool->resized = false;
     brood__task_tell_finished(pool);
     dispatch(pool);
     start_workers(pool);
@@ -330,6 +405,36 @@ void brood_pool_resume(brood_pool *pool) {
     brood__pool_go_soon(pool);
 }
 
+int brood_pool_resize(brood_pool *pool, unsigned min_workers, unsigned max_workers) {
+    if (max_workers == 0 || min_workers > max_workers)
+        return -EINVAL;
+    pool->options.min_workers = min_workers;
+    pool->options.max_workers = max_workers;
+    pool->resized = true;
+    brood__pool_go_soon(pool);
+    return 0;
+}
+
+void brood_pool_recycle(brood_pool *pool) {
+    for (brood__list *n = pool->workers.next; n != &pool->workers; n = n->next)
+        brood__worker_make_due(BROOD__OUTER(n, brood__worker, node));
+    brood__pool_go_soon(pool);
+}
+
+int brood_pool_broadcast_sized(brood_pool *pool, const brood_body *body, size_t size) {
+    int count = 0;
+    for (brood__list *n = pool->workers.next; n != &pool->workers; n = n->next) {
+        const brood__worker *w = BROOD__OUTER(n, brood__worker, node);
+        if (w->state >= BROOD__WORKER_LEAVING)
+            continue;
+        int r = brood_channel_send_sized(brood_child_channel(w->child), body, size, NULL, NULL);
+        if (r < 0 && r != -EPIPE)
+            return r;
+        count += r >= 0;
+    }
+    return count;
+}
+
 const brood_failure *brood_pool_failure(const brood_pool *pool) {
     return pool->gave_up ? &pool->failure : NULL;
 }
@@ -347,11 +452,13 @@ static brood_pool *new_pool(void) {
     brood__queue_init(&pool->queue);
     brood__list_init(&pool->finished);
     brood__list_init(&pool->workers);
+    brood__list_init(&pool->due);
     brood__list_init(&pool->later.node);
     for (int i = 0; i < BROOD__MAX_PREFETCH; i++)
         brood__list_init(&pool->free[i]);
     pool->later.run = run_later;
     pool->next_us = BROOD__NEVER;
+    pool->stats.seen_us = brood__now_us();
     pool->random = brood__now_us() ^ (uintptr_t)pool;
     return pool;
 }

@@ -89,6 +89,24 @@ void brood__tickets_add(brood__tickets *tickets, brood__task *task);
 void brood__tickets_remove(brood__tickets *tickets, brood__task *task);
 brood__task *brood__tickets_find(const brood__tickets *tickets, uint64_t ticket);
 
+/* --- stats.c --- */
+
+#define BROOD__TIME_BUCKETS 1024
+
+/* Microseconds in buckets, sixteen to an octave. */
+typedef struct brood__times {
+    uint64_t count, sum_us, max_us;
+    uint64_t buckets[BROOD__TIME_BUCKETS];
+} brood__times;
+
+void brood__times_add(brood__times *times, uint64_t us);
+void brood__times_tell(const brood__times *times, brood_pool_times *ret_times);
+
+/* --- memory.c --- */
+
+/* Resident bytes of that process and all that descend from it; 0: it is gone. `itself`: it counts, too. */
+uint64_t brood__tree_memory(pid_t root, bool itself);
+
 /* --- the pool --- */
 
 /*
@@ -106,24 +124,29 @@ typedef enum brood__worker_state {
 typedef struct brood__worker {
     brood__list node;  /* in pool->workers */
     brood__list place; /* in pool->free, while it can take a task */
+    brood__list due;   /* in pool->due, while its successor is waited for */
     brood_pool *pool;
     brood__worker_state state;
     unsigned number; /* from 1 */
     brood_child *child;
-    brood__list tasks;   /* that it was sent, and has not answered: the oldest first */
-    unsigned load;       /* how many */
-    bool ready;          /* it has been UP */
-    bool crowded;        /* one of them is to be alone */
-    bool answered;       /* something, ever */
-    bool stopped;        /* by us: its end is no fault of its own */
-    bool told;           /* that it has ended */
-    uint8_t fate;        /* of the guilty one of its tasks, when it ends */
-    brood__task *guilty; /* NULL: the oldest one, unless it is `innocent` */
-    bool innocent;       /* none of its tasks is to blame for its end */
-    const char *blame;   /* why it is stopped, for the guilty one: static text; NULL: as it has ended */
-    uint64_t heard_us;   /* when the last message came */
-    uint64_t idle_us;    /* since when it has nothing to do */
-    uint64_t until_us;   /* STARTING, LEAVING: then it is stopped */
+    brood__list tasks;    /* that it was sent, and has not answered: the oldest first */
+    unsigned load;        /* how many */
+    bool ready;           /* it has been UP */
+    bool crowded;         /* one of them is to be alone */
+    bool answered;        /* something, ever */
+    bool stopped;         /* by us: its end is no fault of its own */
+    bool told;            /* that it has ended */
+    uint8_t fate;         /* of the guilty one of its tasks, when it ends */
+    brood__task *guilty;  /* NULL: the oldest one, unless it is `innocent` */
+    bool innocent;        /* none of its tasks is to blame for its end */
+    const char *blame;    /* why it is stopped, for the guilty one: static text; NULL: as it has ended */
+    uint64_t done;        /* tasks that it has answered */
+    uint64_t done_most;   /* then it is due */
+    uint64_t due_us;      /* likewise; by its age */
+    uint64_t measured_us; /* when its memory was looked at */
+    uint64_t heard_us;    /* when the last message came */
+    uint64_t idle_us;     /* since when it has nothing to do */
+    uint64_t until_us;    /* STARTING, LEAVING: then it is stopped */
 } brood__worker;
 
 struct brood_pool {
@@ -145,7 +168,16 @@ struct brood_pool {
     unsigned working;                          /* UP, with a task */
     brood__list free[BROOD__MAX_PREFETCH];     /* those that can take one more, by how many they have; the last to */
     uint64_t free_used;                        /* become so first. A bit for each that is not empty */
-    uint64_t *numbers;                         /* of workers: a bit for each that is taken */
+    brood__list due;                           /* workers that are to be replaced */
+    unsigned due_count;
+    brood_pool_choice *choices; /* as the caller is shown them */
+    size_t choice_room;
+    struct {
+        uint64_t accepted, fates[BROOD_FATE_NO_WORKER + 1], requeued, strays, started, ended, recycled, failures;
+        uint64_t up_us, worked_us, seen_us; /* workers' time, up to the last change */
+        brood__times wait, run;
+    } stats;
+    uint64_t *numbers; /* of workers: a bit for each that is taken */
     size_t number_words;
 
     uint64_t random;
@@ -156,7 +188,7 @@ struct brood_pool {
     bool gave_up;       /* and none is left */
     brood_failure failure;
 
-    bool paused, above, busy;
+    bool paused, above, busy, resized;
     bool closing;
     uint64_t close_us; /* when what is left is ended */
     void (*on_closed)(void *data);
@@ -185,6 +217,10 @@ void brood__pool_wake_at(brood_pool *pool, uint64_t at_us);
 void brood__pool_update_busy(brood_pool *pool);
 void brood__pool_pin(brood_pool *pool);
 void brood__pool_unpin(brood_pool *pool);
+/* Before the number of workers that are up, or at work, changes. */
+void brood__pool_account(brood_pool *pool);
+/* A random number below that. */
+uint64_t brood__pool_random(brood_pool *pool, uint64_t below);
 void brood__pool_tell(brood_pool *pool, const brood_pool_event *event);
 
 /* --- task.c --- */
@@ -210,6 +246,8 @@ uint64_t brood__worker_check(brood__worker *worker, uint64_t now_us);
 void brood__worker_retire(brood__worker *worker, const char *why);
 /* Its channel has ended, and so will it. */
 void brood__worker_lost(brood__worker *worker);
+/* It is to be replaced, as soon as another is there. Harmless if it is not UP. */
+void brood__worker_make_due(brood__worker *worker);
 /* Stop it, with all that it has started. */
 void brood__worker_stop(brood__worker *worker, const char *why);
 /* The task is not to go on: it is no longer the worker's, which is stopped. */

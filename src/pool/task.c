@@ -199,6 +199,7 @@ int brood_pool_run_sized(brood_pool *pool, const brood_task *given, size_t size,
         return r;
     drop_oldest(pool, t->len);
     brood__tickets_add(&pool->tickets, t);
+    pool->stats.accepted++;
     brood__queue_put(&pool->queue, t);
     brood__pool_update_busy(pool);
     brood__pool_go_soon(pool);
@@ -251,6 +252,11 @@ void brood__task_end(brood_pool *pool, brood__task *t, brood_outcome *outcome) {
     outcome->attempts = t->attempts;
     outcome->wait_us = begun - t->asked_us;
     outcome->run_us = now - begun;
+    pool->stats.fates[outcome->fate]++;
+    if (t->begun_us) {
+        brood__times_add(&pool->stats.wait, outcome->wait_us);
+        brood__times_add(&pool->stats.run, outcome->run_us);
+    }
     brood__pool_tell(pool, &(brood_pool_event){.kind = BROOD_POOL_TASK_DONE,
                                                .ticket = t->ticket,
                                                .worker = t->number,

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define LONG_LIFE_US 60000000 /* whoever lived so long was no start that came to nothing */
+#define MEASURE_US 1000000    /* between two looks at a worker's memory */
 #define DISCONNECTED_MS 500   /* so long after its channel's end the worker's own is waited for */
 
 static brood__task *oldest(const brood__worker *w) {
@@ -31,16 +32,34 @@ static void tell(brood__worker *w, brood_pool_event event) {
 
 /* --- where it stands --- */
 
-/* Whether it takes one more, and after how many. */
-static void update_place(brood__worker *w) {
+static bool takes_more(const brood__worker *w) {
+    return w->state == BROOD__WORKER_UP && w->load < w->pool->options.prefetch && !(w->crowded && w->load > 0);
+}
+
+/* By turns: all are in one list, and whoever got a task goes to its end. */
+static void update_turn(brood__worker *w, bool got_one) {
     brood_pool *pool = w->pool;
+    if (got_one || !takes_more(w))
+        brood__list_remove(&w->place);
+    if (takes_more(w) && brood__list_empty(&w->place))
+        brood__list_append(&pool->free[0], &w->place);
+    pool->free_used = !brood__list_empty(&pool->free[0]);
+}
+
+/* Whether it takes one more, and after how many. */
+static void update_place(brood__worker *w, bool got_one) {
+    brood_pool *pool = w->pool;
+    if (pool->options.balance == BROOD_BALANCE_TURNS) {
+        update_turn(w, got_one);
+        return;
+    }
     if (!brood__list_empty(&w->place)) {
         brood__list *level = w->place.next;
         brood__list_remove(&w->place);
         if (brood__list_empty(level)) /* it was the last one there: what is left is the list's head */
             pool->free_used &= ~(UINT64_C(1) << (level - pool->free));
     }
-    if (w->state != BROOD__WORKER_UP || w->load >= pool->options.prefetch || (w->crowded && w->load > 0))
+    if (!takes_more(w))
         return;
     brood__list_append(pool->free[w->load].next, &w->place); /* at the front: those behind stay idle, and may leave */
     pool->free_used |= UINT64_C(1) << w->load;
@@ -48,22 +67,30 @@ static void update_place(brood__worker *w) {
 
 static void become(brood__worker *w, brood__worker_state state) {
     brood_pool *pool = w->pool;
+    brood__pool_account(pool);
     bool worked = w->state == BROOD__WORKER_UP && w->load > 0, works = state == BROOD__WORKER_UP && w->load > 0;
     pool->count[w->state]--;
     pool->count[state]++;
     pool->working += (unsigned)works - (unsigned)worked;
     w->state = state;
-    update_place(w);
+    if (state != BROOD__WORKER_UP && !brood__list_empty(&w->due)) {
+        brood__list_remove(&w->due);
+        pool->due_count--;
+    }
+    update_place(w, false);
 }
 
 static void set_load(brood__worker *w, unsigned load) {
-    if (w->state == BROOD__WORKER_UP)
+    bool got_one = load > w->load;
+    if (w->state == BROOD__WORKER_UP && (load > 0) != (w->load > 0)) {
+        brood__pool_account(w->pool);
         w->pool->working += (unsigned)(load > 0) - (unsigned)(w->load > 0);
+    }
     w->load = load;
     w->crowded = w->crowded && load > 0;
     if (load == 0)
         w->idle_us = brood__now_us();
-    update_place(w);
+    update_place(w, got_one);
 }
 
 static void wake_for(brood__worker *w) {
@@ -176,7 +203,9 @@ int brood__worker_send(brood__worker *w, brood__task *t) {
 static void requeue(brood__worker *w, brood__task *t, const char *why) {
     uint64_t begun = t->begun_us;
     take_from(w, t);
-    t->begun_us = t->number = 0;
+    t->begun_us = 0;
+    t->number = 0;
+    w->pool->stats.requeued++;
     brood__queue_put(&w->pool->queue, t);
     tell(w, (brood_pool_event){.kind = BROOD_POOL_TASK_REQUEUED,
                                .ticket = t->ticket,
@@ -213,13 +242,31 @@ static bool says_ready(brood_value message) {
     return brood_value_bool(brood_value_get(message, "ready"), &ready) == 0 && ready;
 }
 
+void brood__worker_make_due(brood__worker *w) {
+    if (w->state != BROOD__WORKER_UP || !brood__list_empty(&w->due))
+        return;
+    brood__list_append(&w->pool->due, &w->due);
+    w->pool->due_count++;
+}
+
+static void recycle(brood__worker *w) {
+    w->pool->stats.recycled++;
+    brood__worker_retire(w, "it is replaced");
+}
+
 static void get_ready(brood__worker *w) {
+    brood_pool *pool = w->pool;
+    uint64_t age_ms = pool->options.recycle_after_ms;
+    if (age_ms > 0)
+        w->due_us = brood__after_ms(brood__now_us(), age_ms - brood__pool_random(pool, age_ms / 8 + 1));
     w->ready = true;
     w->until_us = BROOD__NEVER;
     w->idle_us = brood__now_us();
     become(w, BROOD__WORKER_UP);
     wake_for(w);
     tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_READY, .detail = ""});
+    if (!brood__list_empty(&pool->due)) /* whose successor it is */
+        recycle(BROOD__OUTER(pool->due.next, brood__worker, due));
 }
 
 /* The one of its tasks that the message is about, mostly the oldest. */
@@ -234,7 +281,19 @@ static brood__task *task_of(const brood__worker *w, brood_value message) {
 }
 
 static void see_stray(brood__worker *w) {
+    w->pool->stats.strays++;
     tell(w, (brood_pool_event){.kind = BROOD_POOL_STRAY, .detail = "it answered what it had not been asked"});
+}
+
+/* It is looked at once in a while, for /proc costs more than a small task. */
+static bool takes_too_much(brood__worker *w) {
+    uint64_t most = w->pool->options.recycle_above_bytes, now = w->heard_us;
+    if (most == 0 || now - w->measured_us < MEASURE_US)
+        return false;
+    const brood__owned *owned = &w->child->owned;
+    bool held = owned->holder.line >= 0; /* then all that it left behind is its holder's */
+    w->measured_us = now;
+    return brood__tree_memory(held ? owned->holder.pid : owned->process.pid, !held) > most;
 }
 
 static void see_answer(brood__worker *w, brood__task *t, brood_value result, brood_value error) {
@@ -248,7 +307,10 @@ static void see_answer(brood__worker *w, brood__task *t, brood_value result, bro
     }
     w->answered = w->pool->ever_answered = true;
     w->pool->failures = 0;
+    w->done++;
     take_from(w, t);
+    if (w->done >= w->done_most || takes_too_much(w))
+        brood__worker_make_due(w);
     brood__task_end(w->pool, t, &outcome);
 }
 
@@ -309,6 +371,7 @@ static void see_failure(brood_pool *pool, const brood_failure *why) {
     for (const int *code = hopeless; *code; code++)
         never = never || (why->step != BROOD_STEP_NONE && why->code == *code);
     pool->failures++;
+    pool->stats.failures++;
     pool->no_starts = pool->no_starts || never || pool->failures >= o->max_failures;
     pool->failure = *why;
 }
@@ -321,8 +384,7 @@ static void back_off(brood_pool *pool) {
         return;
     uint64_t ms = doublings < 40 && o->backoff_ms << doublings < o->max_backoff_ms ? o->backoff_ms << doublings
                                                                                    : o->max_backoff_ms;
-    pool->random = pool->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    ms = ms / 2 + (ms > 1 ? (pool->random >> 33) % (ms / 2 + 1) : 0); /* so that many pools do not start together */
+    ms = ms / 2 + brood__pool_random(pool, ms / 2 + 1); /* so that many pools do not start together */
     pool->start_us = brood__after_ms(brood__now_us(), ms);
 }
 
@@ -363,6 +425,7 @@ static void settle(brood__worker *w, const brood_exit *ended) {
         see_useless(w, ended);
     become(w, BROOD__WORKER_GONE);
     w->stopped = true;
+    w->pool->stats.ended++;
     tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_ENDED, .exit = ended, .detail = how});
     for (brood__list *n = w->tasks.next; together && n != &w->tasks; n = n->next)
         BROOD__OUTER(n, brood__task, node)->alone = true;
@@ -525,15 +588,20 @@ static bool may_idle_out(const brood__worker *w) {
            alive > pool->options.min_workers + pool->options.spare_workers;
 }
 
+static uint64_t idle_limit(const brood__worker *w) {
+    return may_idle_out(w) ? brood__after_ms(w->idle_us, w->pool->options.idle_timeout_ms) : BROOD__NEVER;
+}
+
 static uint64_t limit_of(const brood__worker *w, const char **ret_why) {
     brood__task *t = oldest(w);
     if (w->stopped)
         return BROOD__NEVER;
     if (w->state == BROOD__WORKER_STARTING || w->state == BROOD__WORKER_LEAVING)
         return w->until_us;
+    uint64_t age = w->state == BROOD__WORKER_UP && brood__list_empty(&w->due) ? w->due_us : BROOD__NEVER;
     if (t)
-        return task_limit(w, t, ret_why);
-    return may_idle_out(w) ? brood__after_ms(w->idle_us, w->pool->options.idle_timeout_ms) : BROOD__NEVER;
+        return earlier(age, task_limit(w, t, ret_why));
+    return earlier(age, idle_limit(w));
 }
 
 uint64_t brood__worker_check(brood__worker *w, uint64_t now_us) {
@@ -545,6 +613,11 @@ uint64_t brood__worker_check(brood__worker *w, uint64_t now_us) {
     at = limit_of(w, &why);
     if (at > now_us)
         return at;
+    if (w->due_us <= now_us) { /* and whatever else is late is seen at the next look */
+        w->due_us = BROOD__NEVER;
+        brood__worker_make_due(w);
+        return limit_of(w, &why);
+    }
     brood__task *t = oldest(w);
     if (w->state == BROOD__WORKER_STARTING || w->state == BROOD__WORKER_LEAVING)
         late(w);
@@ -562,6 +635,7 @@ static void program_runs(brood_child *child, void *data) {
     brood_pool *pool = w->pool;
     (void)child;
     brood__pool_pin(pool);
+    pool->stats.started++;
     tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_STARTED, .detail = ""});
     if (w->state == BROOD__WORKER_STARTING && !pool->options.wait_ready)
         get_ready(w);
@@ -613,6 +687,10 @@ int brood__worker_start(brood_pool *pool, brood_failure *why) {
         return brood__fail(why, -ENOMEM, BROOD_STEP_MEMORY, NULL, NULL);
     }
     *w = (brood__worker){.pool = pool, .number = number, .fate = BROOD_FATE_CRASHED, .until_us = BROOD__NEVER};
+    uint64_t most = pool->options.recycle_after_tasks;
+    w->due_us = BROOD__NEVER;
+    w->done_most = most > 0 ? most - brood__pool_random(pool, most / 8 + 1) : UINT64_MAX;
+    brood__list_init(&w->due);
     brood__list_init(&w->place);
     brood__list_init(&w->tasks);
     int r = fork_worker(w, why);

@@ -78,7 +78,7 @@ has "$err" "a worker exited with code 9 before it had answered anything"
 run "$BROOD" pool
 is "$status" 125
 has "$err" "no worker"
-for words in "--workers 0" "--workers 3..2" "--workers x..2" "--prefetch 65" "--attempts 0" "--task-timeout x"; do
+for words in "--workers 0" "--workers 3..2" "--workers x..2" "--prefetch 65" "--attempts 0" "--recycle x" "--task-timeout x"; do
     run "$BROOD" pool $words -- true </dev/null
     is "$status" 125
     has "$err" "${words%% *}"
@@ -103,6 +103,8 @@ is "$status" 0
 sed 's/.*"result":\(.*\)}/\1/' results | sort -n | cmp - <(seq 2 30001) || fail "not what was to be done"
 run bash -c '"$1" pool -qk -w2 --prefetch 8 -- "$2" <tasks >results' - "$BROOD" "$sum"
 sed 's/.*"result":\(.*\)}/\1/' results | cmp - <(seq 2 30001) || fail "not in order"
+run bash -c '"$1" pool -qk -w2 --recycle 1000 --prefetch 8 -- "$2" <tasks | tail -n1' - "$BROOD" "$sum"
+is "$out" '{"id":30000,"result":30001}'
 run bash -c '"$1" pool -w2 -- "$2" <tasks | head -n2' - "$BROOD" "$sum"
 is "$(wc -l <out.txt)" 2
 lacks "$err" "cannot"

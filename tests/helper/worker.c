@@ -23,6 +23,7 @@
  *     once PATH     exit 1, but when that file is there already, which it makes
  *     later         when nothing else has come for a while
  *     daemon PATH   leave a process behind that has left the session, its pid in that file, and exit 1
+ *     parent N      have a child of N MiB from now on
  *     ignore        ignore SIGTERM, and hang
  *     echo          what else the task holds, as it came
  *
@@ -93,6 +94,23 @@ static void hold(char *files) {
         nap();
 }
 
+static void have_child(size_t mib) {
+    int ends[2];
+    char byte;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        _exit(99);
+    if (fork() == 0) {
+        char *memory = malloc(mib << 20);
+        alarm(60);
+        memset(memory, 1, mib << 20);
+        if (write(ends[1], memory, 1) != 1)
+            _exit(98);
+        hang();
+    }
+    if (read(ends[0], &byte, 1) != 1)
+        _exit(97);
+}
+
 static void leave_daemon(const char *path) {
     pid_t pid = fork();
     if (pid == 0) {
@@ -143,12 +161,14 @@ static void misbehave(const char *word, const char *argument, unsigned long long
         close(channel), hang();
     else if (strcmp(word, "leave") == 0)
         close(channel), _exit(number);
+    else if (strcmp(word, "parent") == 0)
+        have_child((size_t)number);
     else if (strcmp(word, "daemon") == 0)
         leave_daemon(argument);
     else if (strcmp(word, "once") == 0 && open(argument, O_CREAT | O_EXCL | O_CLOEXEC, 0644) >= 0)
         _exit(1);
     else if (strcmp(word, "twice") == 0)
-        say("{\"id\":%llu,\"result\":0}\n", id);
+        answer(id);
     else if (strcmp(word, "other") == 0)
         say("{\"id\":%d,\"result\":\"not mine\"}\n", number);
     else if (strcmp(word, "stray") == 0)

@@ -1,0 +1,45 @@
+#!/bin/bash
+# `brood pool` with a Node worker that knows nothing of brood: ten thousand tasks, while workers are being killed.
+set -euo pipefail
+. "$SRC/tests/node/lib.bash"
+tasks=10000
+
+for node in "${nodes[@]}"; do
+    "$node" --version
+    rm -f pids
+    seq "$tasks" | sed 's/.*/{"data":&}/' >tasks.ndjson
+    "$BROOD" pool -w 3 --prefetch 2 --attempts 1000 -- "$node" "$SRC/tests/node/pool_worker.js" pids <tasks.ndjson \
+        >results.ndjson 2>summary &
+    brood=$!
+    for ((kills = 0; kills < 12; )); do
+        kill -0 "$brood" 2>/dev/null || break
+        pid=$(tail -n1 pids 2>/dev/null || true)
+        if [[ $pid && $pid != "${last-}" ]]; then
+            last=$pid
+            until [[ $(wc -l <results.ndjson) -gt $((kills * 300)) ]] || ! kill -0 "$brood" 2>/dev/null; do sleep 0.01; done
+            grep -q pool_worker.js "/proc/$pid/cmdline" 2>/dev/null || continue
+            kill -KILL "$pid" 2>/dev/null || true
+            kills=$((kills + 1))
+        fi
+        sleep 0.01
+    done
+    wait "$brood"
+    cat summary
+    [[ $kills -gt 3 ]]
+    "$node" -e '
+        const lines = require("fs").readFileSync("results.ndjson", "utf8").trim().split("\n").map(JSON.parse);
+        const results = new Map(lines.map(({ id, result }) => [id, result]));
+        const right = [...results].every(([id, result]) => result === 2 * id);
+        if (lines.length !== '"$tasks"' || results.size !== lines.length || !right) process.exit(1);'
+
+    # what it does wrong; advanced too
+    printf '{"data":"fail"}\n{"data":"throw"}\n{"data":"hang"}\n{"data":21}\n' |
+        "$BROOD" pool -kq -w 2 --attempts 2 -a -t 1s -- "$node" "$SRC/tests/node/pool_worker.js" pids >results.ndjson \
+            2>/dev/null && exit 1
+    diff - results.ndjson <<'END'
+{"id":1,"error":"no luck","fate":"failed","attempts":1}
+{"id":2,"error":"its worker exited with code 1","fate":"crashed","attempts":2}
+{"id":3,"error":"it ran longer than it may","fate":"timed out","attempts":2}
+{"id":4,"result":42}
+END
+done
