@@ -173,6 +173,9 @@ has "$(head -n1 err.txt)" '"failed":0,"running":'
 # a trace
 pool '{"do":"x"}\n{"do":"exit 1"}\n' -q -w1 --attempts 1 --trace trace.json -- "$worker"
 python=$(command -v python3) || skip "no python3"
+printf '{"data":[1,2]}\n{"data":[null]}\n' | "$BROOD" pool -qk -w2 -- "$python" "$SRC/examples/worker.py" >out.txt || true
+is "$(head -n1 out.txt)" '{"id":1,"result":3}'
+has "$(tail -n1 out.txt)" '"fate":"failed"'
 "$python" - <<'END' || fail "not a trace: $(cat trace.json)"
 import json
 events = json.load(open("trace.json"))
