@@ -752,7 +752,107 @@ static void own_trees(void) {
     promise(lone > 0 && is_gone(lone), "the host killed by SIGKILL: its tree is gone, daemon %d too", (int)lone);
 }
 
-/* ---- 9. The bill ----------------------------------------------------------------------------------------------- */
+/* ---- 9. The pool ----------------------------------------------------------------------------------------------- */
+
+enum { POOL_TASKS = 8, POOL_LIMIT_MS = 300, POOL_ATTEMPTS = 2 };
+
+static const char *const pool_tasks[POOL_TASKS] = {
+    "{\"data\":[1,2,3]}", "{\"data\":[4,5]}",   "{\"crash\":true}", "{\"data\":[6]}",
+    "{\"hang\":true}",    "{\"data\":[7,8,9]}", "{\"data\":\"x\"}", "{\"data\":[10,11]}",
+};
+static const double pool_sums[POOL_TASKS] = {6, 9, 0, 6, 0, 24, 0, 21};
+
+/* In the worker, which is this program again. */
+static int work(brood_value task, brood_writer *result, void *data) {
+    brood_value numbers = brood_value_get(task, "data");
+    double total = 0, number;
+    (void)data;
+    if (brood_value_type(brood_value_get(task, "crash")) == BROOD_BOOL)
+        kill(getpid(), SIGSEGV);
+    while (brood_value_type(brood_value_get(task, "hang")) == BROOD_BOOL)
+        pause();
+    if (brood_value_type(numbers) != BROOD_ARRAY)
+        return -EPROTOTYPE;
+    for (size_t i = 0; i < brood_value_count(numbers); i++)
+        if (brood_value_double(brood_value_at(numbers, i, NULL), &number) == 0)
+            total += number;
+    brood_writer_double(result, total);
+    return 0;
+}
+
+static struct {
+    unsigned told[POOL_TASKS], right, workers, ended, fates[BROOD_FATE_NO_WORKER + 1];
+    bool closed;
+} pool_run;
+
+static void on_pool_event(brood_pool *pool, const brood_pool_event *event, void *data) {
+    (void)pool, (void)data;
+    pool_run.workers += event->kind == BROOD_POOL_WORKER_STARTED;
+    pool_run.ended += event->kind == BROOD_POOL_WORKER_ENDED;
+}
+
+static void on_outcome(const brood_outcome *o, void *data) {
+    const char *const *task = data;
+    size_t i = (size_t)(task - pool_tasks);
+    double sum = 0;
+    bool summed = o->fate == BROOD_FATE_DONE && brood_value_double(o->result, &sum) == 0;
+    pool_run.told[i]++;
+    pool_run.fates[o->fate]++;
+    pool_run.right += summed && sum == pool_sums[i];
+    if (summed)
+        printf("     %-18s %-10s %g\n", *task, brood_fate_text(o->fate), sum);
+    else
+        printf("     %-18s %-10s %s (%u %s)\n", *task, brood_fate_text(o->fate), o->message, o->attempts,
+               o->attempts == 1 ? "attempt" : "attempts");
+}
+
+static void on_pool_closed(void *data) {
+    (void)data;
+    pool_run.closed = true;
+}
+
+static void run_pool(void) {
+    char self[4096];
+    size_t len = sizeof self;
+    brood_pool *pool;
+    brood_failure why;
+    heading("A pool of workers: one crashes, one hangs");
+    say("%d tasks for two workers. A task has %d ms, and %d attempts.", POOL_TASKS, POOL_LIMIT_MS, POOL_ATTEMPTS);
+    if (uv_exepath(self, &len) < 0) {
+        promise(false, "where this program lies is not known");
+        return;
+    }
+    brood_pool_options options = {.worker = {.args = BROOD_ARGS(self, "--worker")},
+                                  .max_workers = 2,
+                                  .task_timeout_ms = POOL_LIMIT_MS,
+                                  .max_attempts = POOL_ATTEMPTS,
+                                  .on_event = on_pool_event};
+    if (brood_pool_open(loop, &options, &pool, &why) < 0) {
+        promise(false, "no pool: %s", why.message);
+        return;
+    }
+    for (size_t i = 0; i < POOL_TASKS; i++)
+        brood_pool_run(pool,
+                       &(brood_task){.body = {.json = pool_tasks[i], .json_len = BROOD_NUL},
+                                     .abort = stop_all,
+                                     .on_done = on_outcome,
+                                     .data = (void *)&pool_tasks[i]},
+                       NULL);
+    brood_pool_close(pool, BROOD_FOREVER, on_pool_closed, NULL);
+    uv_run(loop, UV_RUN_DEFAULT);
+    unsigned once = 0;
+    for (size_t i = 0; i < POOL_TASKS; i++)
+        once += pool_run.told[i] == 1;
+    promise(once == POOL_TASKS, "%u tasks, and one outcome for each", once);
+    promise(pool_run.right == 5, "%u sums, although workers were dying beside them", pool_run.right);
+    promise(pool_run.fates[BROOD_FATE_CRASHED] == 1 && pool_run.fates[BROOD_FATE_TIMED_OUT] == 1 &&
+                pool_run.fates[BROOD_FATE_FAILED] == 1,
+            "the crash, the time limit and the worker's own error are told apart");
+    promise(pool_run.closed && pool_run.ended == pool_run.workers, "%u workers were started, and none is left",
+            pool_run.workers);
+}
+
+/* ---- 10. The bill ---------------------------------------------------------------------------------------------- */
 
 static void print_costs(void) {
     bool unknown = false;
@@ -781,10 +881,12 @@ static void on_interrupt(int signal) {
     brood_abort_now(stop_all); /* allowed in a signal handler */
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "--worker") == 0)
+        return brood_worker_main(work, NULL) < 0;
     static void (*const stops[])(void) = {
-        stream_ls,       buffer_history, pass_hostile_argument, filter_log, time_out_stubborn, fail_well,
-        compare_workers, own_trees,      print_costs,
+        stream_ls, buffer_history, pass_hostile_argument, filter_log, time_out_stubborn, fail_well, compare_workers,
+        own_trees, run_pool,       print_costs,
     };
     colours = isatty(1) && !getenv("NO_COLOR");
     setvbuf(stdout, NULL, _IOLBF, 0);
