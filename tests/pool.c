@@ -208,6 +208,44 @@ TEST(pool_takes_answers_in_any_order) {
     CHECK_EQ(c->started, 1);
 }
 
+static void write_to_answer(crew *c, const brood_outcome *o) {
+    (void)c;
+    ENSURE(o->fd_count == 1 && write(o->fds[0], "hello", 5) == 5);
+}
+
+/* It comes back with the answer. */
+TEST_TORTURE(pool_sends_descriptors) {
+    CREW(c, .max_workers = 1, .worker = {.args = BROOD_ARGS(test_program("brood-peer"), "answer")});
+    int ends[2];
+    char text[8] = "";
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    test_fd(ends[0]);
+    int r = crew_run(c, &(brood_task){.body = {.json = "{}", .json_len = BROOD_NUL, .fds = &ends[1], .fd_count = 1}});
+    close(ends[1]);
+    CHECK_EQ(r, 0);
+    c->then = write_to_answer;
+    FINISH(c);
+    CHECK_STR(c->log, "1:done ");
+    CHECK_EQ(read(ends[0], text, sizeof text), 5);
+    CHECK_STR(text, "hello");
+    CHECK_EQ(read(ends[0], text, sizeof text), 0);
+}
+
+TEST(pool_tells_that_descriptors_are_not_taken) {
+    CREW(c, .max_workers = 1, .worker = {.args = BROOD_ARGS(test_program("brood-peer"), "worker")});
+    int fd = test_fd(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    crew_json(c, "{}"); /* by whose answer it is known to be brood's */
+    RUN_UNTIL(c->done == 1);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{}", .json_len = BROOD_NUL, .fds = &fd, .fd_count = 1}}), 0);
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{}", .json_len = BROOD_NUL, .fd_count = 1}}), -EINVAL);
+    fd = -1;
+    CHECK_EQ(crew_run(c, &(brood_task){.body = {.json = "{}", .json_len = BROOD_NUL, .fds = &fd, .fd_count = 1}}),
+             -EBADF);
+    FINISH(c);
+    CHECK_STR(c->log, "1:done 2:failed ");
+    CHECK_HAS(c->message, "descriptors");
+}
+
 /* --- the queue --- */
 
 TEST(pool_refuses_what_is_too_many) {

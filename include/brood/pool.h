@@ -40,14 +40,17 @@ typedef struct brood_outcome {
     const brood_exit *worker_exit; /**< CRASHED: how the worker ended; else NULL */
     uint64_t wait_us;              /**< from brood_pool_run to its last start, microseconds */
     uint64_t run_us;               /**< from that to its end; 0 if it was never begun */
-    uint64_t reserved[4];          /**< zero */
+    /** descriptors that came with the answer, close-on-exec; closed after the call, but brood_take_fd */
+    int *fds;
+    size_t fd_count;      /**< how many */
+    uint64_t reserved[4]; /**< zero */
 } brood_outcome;
 
 /** Something to do. All-zero but for the body is a sensible start. */
 typedef struct brood_task {
     /**
      * An object without a member `id`, which the pool appends; with the pool's `wrap` any value. Its descriptors, if it
-     * has any, go with each attempt.
+     * has any, go with each attempt; a worker that does not take them ends it as FAILED.
      */
     brood_body body;
     uint64_t timeout_ms;   /**< how long it may run, from the moment its worker has it to do; 0: the pool's */

@@ -286,6 +286,16 @@ static void give_up_if_alone(brood_pool *pool) {
     brood__task_finish_queued(pool, BROOD_FATE_NO_WORKER, pool->failure.message);
 }
 
+static void stop_broken_off(brood_pool *pool) {
+    pool->broken_off = false;
+    for (brood__list *n = pool->workers.next, *after; n != &pool->workers; n = after) {
+        brood__worker *w = BROOD__OUTER(n, brood__worker, node);
+        after = n->next;
+        if (w->broken_off)
+            brood__worker_stop(w, w->broken_off);
+    }
+}
+
 /* --- the end --- */
 
 /* Those with nothing to do first. */
@@ -369,6 +379,8 @@ static void tell_drain(brood_pool *pool) {
 
 void brood__pool_go(brood_pool *pool) {
     close_some(pool);
+    if (pool->broken_off)
+        stop_broken_off(pool);
     if (pool->resized)
         retire_surplus(pool);
     pool->resized = false;

@@ -129,24 +129,25 @@ typedef struct brood__worker {
     brood__worker_state state;
     unsigned number; /* from 1 */
     brood_child *child;
-    brood__list tasks;    /* that it was sent, and has not answered: the oldest first */
-    unsigned load;        /* how many */
-    bool ready;           /* it has been UP */
-    bool crowded;         /* one of them is to be alone */
-    bool answered;        /* something, ever */
-    bool stopped;         /* by us: its end is no fault of its own */
-    bool told;            /* that it has ended */
-    uint8_t fate;         /* of the guilty one of its tasks, when it ends */
-    brood__task *guilty;  /* NULL: the oldest one, unless it is `innocent` */
-    bool innocent;        /* none of its tasks is to blame for its end */
-    const char *blame;    /* why it is stopped, for the guilty one: static text; NULL: as it has ended */
-    uint64_t done;        /* tasks that it has answered */
-    uint64_t done_most;   /* then it is due */
-    uint64_t due_us;      /* likewise; by its age */
-    uint64_t measured_us; /* when its memory was looked at */
-    uint64_t heard_us;    /* when the last message came */
-    uint64_t idle_us;     /* since when it has nothing to do */
-    uint64_t until_us;    /* STARTING, LEAVING: then it is stopped */
+    brood__list tasks;      /* that it was sent, and has not answered: the oldest first */
+    unsigned load;          /* how many */
+    bool ready;             /* it has been UP */
+    bool crowded;           /* one of them is to be alone */
+    bool answered;          /* something, ever */
+    bool stopped;           /* by us: its end is no fault of its own */
+    bool told;              /* that it has ended */
+    uint8_t fate;           /* of the guilty one of its tasks, when it ends */
+    brood__task *guilty;    /* NULL: the oldest one, unless it is `innocent` */
+    const char *broken_off; /* it is to be stopped with the next turn, and why */
+    bool innocent;          /* none of its tasks is to blame for its end */
+    const char *blame;      /* why it is stopped, for the guilty one: static text; NULL: as it has ended */
+    uint64_t done;          /* tasks that it has answered */
+    uint64_t done_most;     /* then it is due */
+    uint64_t due_us;        /* likewise; by its age */
+    uint64_t measured_us;   /* when its memory was looked at */
+    uint64_t heard_us;      /* when the last message came */
+    uint64_t idle_us;       /* since when it has nothing to do */
+    uint64_t until_us;      /* STARTING, LEAVING: then it is stopped */
 } brood__worker;
 
 struct brood_pool {
@@ -189,6 +190,7 @@ struct brood_pool {
     brood_failure failure;
 
     bool paused, above, busy, resized;
+    bool broken_off; /* a worker is */
     bool closing;
     uint64_t close_us; /* when what is left is ended */
     void (*on_closed)(void *data);
@@ -250,7 +252,7 @@ void brood__worker_lost(brood__worker *worker);
 void brood__worker_make_due(brood__worker *worker);
 /* Stop it, with all that it has started. */
 void brood__worker_stop(brood__worker *worker, const char *why);
-/* The task is not to go on: it is no longer the worker's, which is stopped. */
+/* The task is not to go on: it is no longer the worker's, which is stopped with the next turn. */
 void brood__worker_break_off(brood__worker *worker, brood__task *task, const char *why);
 
 #endif

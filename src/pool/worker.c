@@ -33,7 +33,8 @@ static void tell(brood__worker *w, brood_pool_event event) {
 /* --- where it stands --- */
 
 static bool takes_more(const brood__worker *w) {
-    return w->state == BROOD__WORKER_UP && w->load < w->pool->options.prefetch && !(w->crowded && w->load > 0);
+    return w->state == BROOD__WORKER_UP && !w->broken_off && w->load < w->pool->options.prefetch &&
+           !(w->crowded && w->load > 0);
 }
 
 /* By turns: all are in one list, and whoever got a task goes to its end. */
@@ -296,8 +297,10 @@ static bool takes_too_much(brood__worker *w) {
     return brood__tree_memory(held ? owned->holder.pid : owned->process.pid, !held) > most;
 }
 
-static void see_answer(brood__worker *w, brood__task *t, brood_value result, brood_value error) {
-    brood_outcome outcome = {.fate = BROOD_FATE_DONE, .message = "done", .result = result};
+static void see_answer(brood__worker *w, brood__task *t, const brood_message *message, brood_value result,
+                       brood_value error) {
+    brood_outcome outcome = {
+        .fate = BROOD_FATE_DONE, .result = result, .fds = message->fds, .fd_count = message->fd_count};
     outcome.message = brood__error_text(error);
     if (outcome.message) {
         outcome.fate = BROOD_FATE_FAILED;
@@ -314,7 +317,8 @@ static void see_answer(brood__worker *w, brood__task *t, brood_value result, bro
     brood__task_end(w->pool, t, &outcome);
 }
 
-static void see_message(brood__worker *w, brood_value message) {
+static void see_message(brood__worker *w, const brood_message *came) {
+    brood_value message = came->value;
     brood__task *t = task_of(w, message);
     w->heard_us = brood__now_us();
     if (w->state == BROOD__WORKER_STARTING && says_ready(message)) {
@@ -330,7 +334,7 @@ static void see_message(brood__worker *w, brood_value message) {
     brood_value progress = brood_value_get(message, "progress");
     bool answers = brood_value_type(result) != BROOD_MISSING || brood_value_type(error) != BROOD_MISSING;
     if (answers || brood_value_count(message) == 1) /* `{id, result: undefined}` is `{id}` in JSON */
-        see_answer(w, t, result, error);
+        see_answer(w, t, came, result, error);
     else if (brood_value_type(progress) == BROOD_MISSING)
         see_stray(w);
     else if (t->on_progress)
@@ -341,10 +345,10 @@ static void message_came(brood_channel *channel, const brood_message *message, v
     brood__worker *w = data;
     brood_pool *pool = w->pool;
     (void)channel;
-    if (w->stopped)
+    if (w->stopped || w->broken_off)
         return; /* what it still says is too late */
     brood__pool_pin(pool);
-    see_message(w, message->value);
+    see_message(w, message);
     brood__pool_go(pool);
     brood__pool_unpin(pool);
 }
@@ -511,9 +515,11 @@ void brood__worker_retire(brood__worker *w, const char *why) {
 }
 
 void brood__worker_break_off(brood__worker *w, brood__task *t, const char *why) {
-    take_from(w, t);
     w->innocent = true;
-    brood__worker_stop(w, why);
+    w->broken_off = why;
+    w->pool->broken_off = true;
+    take_from(w, t);
+    brood__pool_go_soon(w->pool);
 }
 
 void brood__worker_lost(brood__worker *w) {
