@@ -56,7 +56,12 @@ typedef struct brood_task {
     uint64_t timeout_ms;   /**< how long it may run, from the moment its worker has it to do; 0: the pool's */
     unsigned max_attempts; /**< how often it may be begun; 1: at most once; 0: the pool's */
     int priority;          /**< -128 to 127: higher ones first, those that are equal in their order */
-    brood_abort *abort;    /**< ends it when pulled, queued or running; the task holds on to it */
+    /**
+     * Tasks of the same key go to the same worker, one after another, as long as that one is there: for what it keeps in
+     * its memory. While it is at work they wait for it, and their priority counts no more. NULL: any worker.
+     */
+    const char *sticky;
+    brood_abort *abort; /**< ends it when pulled, queued or running; the task holds on to it */
     void (*on_progress)(uint64_t ticket, brood_value progress, void *data); /**< its worker said so; may be NULL */
     void (*on_done)(const brood_outcome *outcome, void *data);              /**< exactly once; may be NULL */
     void *data;                                                             /**< handed to both; yours */

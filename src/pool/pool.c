@@ -61,6 +61,7 @@ static void free_pool(brood_pool *pool) {
     brood__pool_options_done(pool);
     brood__writer_done(&pool->writer);
     brood__free(pool->tickets.buckets);
+    brood__free(pool->lanes);
     brood__free(pool->numbers);
     brood__free(pool->choices);
     brood__free(pool);
@@ -218,21 +219,53 @@ static brood__worker *choose(brood_pool *pool, const brood__task *t) {
     return w;
 }
 
-static void dispatch(brood_pool *pool) {
-    brood__task *t;
-    brood__worker *w;
-    while (!pool->paused && (t = brood__queue_first(&pool->queue)) && (w = choose(pool, t))) {
-        brood__queue_remove(&pool->queue, t);
-        int r = brood__worker_send(w, t);
-        if (r == 0)
-            continue;
-        brood__queue_put(&pool->queue, t);
-        if (r != -EPIPE) {
-            brood__pool_wake_at(pool, brood__after_ms(brood__now_us(), RETRY_MS));
-            break;
-        }
+/* False: no more for now. */
+static bool hand_over(brood_pool *pool, brood__worker *w, brood__task *t) {
+    brood__queue_remove(&pool->queue, t);
+    int r = brood__worker_send(w, t);
+    if (r == 0)
+        return true;
+    brood__queue_put(&pool->queue, t);
+    if (r == -EPIPE)
         brood__worker_lost(w);
+    else
+        brood__pool_wake_at(pool, brood__after_ms(brood__now_us(), RETRY_MS));
+    return r == -EPIPE;
+}
+
+/* One with a key: to whoever has had that key, or will have it from now on. */
+static bool hand_over_sticky(brood_pool *pool, brood__task *t) {
+    brood__worker **lane = &pool->lanes[t->lane - 1];
+    if (*lane && !brood__worker_takes(*lane, t)) {
+        brood__worker_keep(*lane, t);
+        return true;
     }
+    brood__worker *w = *lane ? *lane : choose(pool, t);
+    *lane = w;
+    return w && hand_over(pool, w, t);
+}
+
+static bool hand_over_first(brood_pool *pool) {
+    brood__task *t = brood__queue_first(&pool->queue);
+    if (!brood__list_empty(&pool->ready)) {
+        brood__worker *w = BROOD__OUTER(pool->ready.next, brood__worker, ready);
+        if (brood__list_empty(&w->waiting)) { /* what there was has been aborted */
+            brood__list_remove(&w->ready);
+            return true;
+        }
+        return hand_over(pool, w, BROOD__OUTER(w->waiting.next, brood__task, node));
+    }
+    if (!t)
+        return false;
+    if (t->lane > 0)
+        return hand_over_sticky(pool, t);
+    brood__worker *w = choose(pool, t);
+    return w && hand_over(pool, w, t);
+}
+
+static void dispatch(brood_pool *pool) {
+    while (!pool->paused && hand_over_first(pool))
+        ;
 }
 
 /* --- as many workers as are needed --- */
@@ -319,6 +352,7 @@ static void for_each_worker(brood_pool *pool, void (*act)(brood__worker *, const
 
 /* What is left is not done any more. */
 static void end_tasks(brood_pool *pool) {
+    for_each_worker(pool, brood__worker_stop, "the pool was closed"); /* so that nothing is kept for one */
     brood__task_finish_queued(pool, BROOD_FATE_ABORTED, "the pool was closed");
     for (brood__list *n = pool->workers.next; n != &pool->workers; n = n->next) {
         brood__worker *w = BROOD__OUTER(n, brood__worker, node);
@@ -336,7 +370,6 @@ static void close_some(brood_pool *pool) {
     if (pool->close_us <= brood__now_us()) {
         pool->close_us = 0; /* once is enough, but for what came meanwhile */
         end_tasks(pool);
-        for_each_worker(pool, brood__worker_stop, "the pool was closed");
         return;
     }
     if (pool->tickets.count == 0)
@@ -465,6 +498,7 @@ static brood_pool *new_pool(void) {
     brood__list_init(&pool->finished);
     brood__list_init(&pool->workers);
     brood__list_init(&pool->due);
+    brood__list_init(&pool->ready);
     brood__list_init(&pool->later.node);
     for (int i = 0; i < BROOD__MAX_PREFETCH; i++)
         brood__list_init(&pool->free[i]);

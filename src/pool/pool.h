@@ -15,6 +15,7 @@
 
 #define BROOD__MAX_PREFETCH 64
 #define BROOD__PRIORITIES 256
+#define BROOD__LANES 4096 /* that keys fall into */
 
 /*
  *   QUEUED <---> AT_WORKER ---> FINISHED      and from QUEUED to FINISHED; then it is told, and gone
@@ -42,6 +43,7 @@ typedef struct brood__task {
     uint64_t timeout_ms;
     uint32_t attempts, max_attempts;
     uint32_t number; /* of the worker that has it, or had it last; 0: it is queued */
+    uint16_t lane;   /* of its key, from 1; 0: it has none */
     uint8_t level;   /* of its priority, 0 the lowest */
     uint8_t state;
     uint8_t fate; /* FINISHED */
@@ -71,6 +73,8 @@ void brood__queue_init(brood__queue *queue);
 /* At its place: the oldest first. */
 void brood__queue_put(brood__queue *queue, brood__task *task);
 void brood__queue_remove(brood__queue *queue, brood__task *task);
+/* It counts still, and is nobody's next: it may be put into another list. */
+void brood__queue_set_aside(brood__queue *queue, brood__task *task);
 /* The next one, or NULL. */
 brood__task *brood__queue_first(const brood__queue *queue);
 /* The oldest of the lowest priority, or NULL. */
@@ -129,9 +133,11 @@ typedef struct brood__worker {
     brood__worker_state state;
     unsigned number; /* from 1 */
     brood_child *child;
+    brood__list waiting;    /* tasks that must be its own, and that it cannot take yet; of the queue still */
+    brood__list ready;      /* in pool->ready, while there are such, and it can take one */
     brood__list tasks;      /* that it was sent, and has not answered: the oldest first */
     unsigned load;          /* how many */
-    bool ready;             /* it has been UP */
+    bool was_up;            /* it has been UP */
     bool crowded;           /* one of them is to be alone */
     bool answered;          /* something, ever */
     bool stopped;           /* by us: its end is no fault of its own */
@@ -169,6 +175,8 @@ struct brood_pool {
     unsigned working;                          /* UP, with a task */
     brood__list free[BROOD__MAX_PREFETCH];     /* those that can take one more, by how many they have; the last to */
     uint64_t free_used;                        /* become so first. A bit for each that is not empty */
+    brood__worker **lanes;                     /* whose the tasks of each are; NULL: there are no keys yet */
+    brood__list ready;                         /* workers that can take a task which has waited for them */
     brood__list due;                           /* workers that are to be replaced */
     unsigned due_count;
     brood_pool_choice *choices; /* as the caller is shown them */
@@ -242,6 +250,10 @@ void brood__task_finish_queued(brood_pool *pool, brood_fate fate, const char *wh
 int brood__worker_start(brood_pool *pool, brood_failure *why);
 /* Send it the task, which is in no list. 0; -EPIPE, -ENOMEM: it is in no list still. */
 int brood__worker_send(brood__worker *worker, brood__task *task);
+/* The task, of the queue's, is to be its own, when it can take it. */
+void brood__worker_keep(brood__worker *worker, brood__task *task);
+/* Whether it can take this one now. */
+bool brood__worker_takes(const brood__worker *worker, const brood__task *task);
 /* What is late at it. Returns when to look again. */
 uint64_t brood__worker_check(brood__worker *worker, uint64_t now_us);
 /* It takes no more tasks, ends those that it has, and leaves. */

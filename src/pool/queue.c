@@ -30,10 +30,14 @@ void brood__queue_put(brood__queue *q, brood__task *t) {
     q->bytes += t->len;
 }
 
-void brood__queue_remove(brood__queue *q, brood__task *t) {
+void brood__queue_set_aside(brood__queue *q, brood__task *t) {
     brood__list_remove(&t->node);
     if (brood__list_empty(&q->levels[t->level]))
         q->used[t->level / 64] &= ~(UINT64_C(1) << t->level % 64);
+}
+
+void brood__queue_remove(brood__queue *q, brood__task *t) {
+    brood__queue_set_aside(q, t);
     q->count--;
     q->bytes -= t->len;
 }

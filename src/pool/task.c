@@ -106,9 +106,18 @@ static void task_free(brood__task *t) {
     brood__free(t);
 }
 
+static uint16_t lane_of(const char *key) {
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (; *key; key++)
+        hash = (hash ^ (uint8_t)*key) * UINT64_C(1099511628211);
+    return (uint16_t)((hash ^ hash >> 32) % BROOD__LANES + 1);
+}
+
 static int task_new(brood_pool *pool, const brood_task *given, brood__task **ret_task) {
     const brood_pool_options *o = &pool->options;
     size_t len = pool->writer.len;
+    if (given->sticky && !pool->lanes && !(pool->lanes = brood__alloc(BROOD__LANES * sizeof *pool->lanes)))
+        return -ENOMEM;
     brood__task *t = brood__resize(NULL, sizeof *t + len);
     if (!t)
         return -ENOMEM;
@@ -120,6 +129,7 @@ static int task_new(brood_pool *pool, const brood_task *given, brood__task **ret
         .timeout_ms = given->timeout_ms ? given->timeout_ms : o->task_timeout_ms,
         .max_attempts = given->max_attempts ? given->max_attempts : o->max_attempts,
         .level = (uint8_t)(given->priority + NO_PRIORITY),
+        .lane = given->sticky ? lane_of(given->sticky) : 0,
         .len = len,
     };
     memcpy(t->frame, pool->writer.bytes, len);
@@ -153,16 +163,17 @@ static int make_room(brood_pool *pool, size_t len) {
         return -EMSGSIZE;
     if (!is_over(pool, len, 1))
         return 0;
-    if (o->on_full == BROOD_FULL_DROP_OLDEST)
-        return 0;
+    if (o->on_full == BROOD_FULL_DROP_OLDEST) /* unless all that wait are kept for their workers */
+        return brood__queue_least(&pool->queue) ? 0 : -EAGAIN;
     pool->above = true;
     return o->on_full == BROOD_FULL_WAIT && !is_over(pool, len, 2) ? 1 : -EAGAIN;
 }
 
 static void drop_oldest(brood_pool *pool, size_t len) {
-    while (pool->options.on_full == BROOD_FULL_DROP_OLDEST && is_over(pool, len, 1))
-        brood__task_finish(pool, brood__queue_least(&pool->queue), BROOD_FATE_DROPPED,
-                           "newer tasks took its place in the queue");
+    brood__task *t;
+    while (pool->options.on_full == BROOD_FULL_DROP_OLDEST && is_over(pool, len, 1) &&
+           (t = brood__queue_least(&pool->queue)))
+        brood__task_finish(pool, t, BROOD_FATE_DROPPED, "newer tasks took its place in the queue");
 }
 
 /* --- run, abort --- */

@@ -47,9 +47,27 @@ static void update_turn(brood__worker *w, bool got_one) {
     pool->free_used = !brood__list_empty(&pool->free[0]);
 }
 
+bool brood__worker_takes(const brood__worker *w, const brood__task *t) {
+    return takes_more(w) && !(t->alone && w->load > 0);
+}
+
+static brood__task *first_waiting(const brood__worker *w) {
+    return brood__list_empty(&w->waiting) ? NULL : BROOD__OUTER(w->waiting.next, brood__task, node);
+}
+
+static void update_ready(brood__worker *w) {
+    brood__task *t = first_waiting(w);
+    bool ready = t && brood__worker_takes(w, t);
+    if (ready && brood__list_empty(&w->ready))
+        brood__list_append(&w->pool->ready, &w->ready);
+    else if (!ready)
+        brood__list_remove(&w->ready);
+}
+
 /* Whether it takes one more, and after how many. */
 static void update_place(brood__worker *w, bool got_one) {
     brood_pool *pool = w->pool;
+    update_ready(w);
     if (pool->options.balance == BROOD_BALANCE_TURNS) {
         update_turn(w, got_one);
         return;
@@ -66,6 +84,21 @@ static void update_place(brood__worker *w, bool got_one) {
     pool->free_used |= UINT64_C(1) << w->load;
 }
 
+/* It takes no more tasks: what was kept for it is anybody's. */
+static void give_up_claims(brood__worker *w) {
+    brood_pool *pool = w->pool;
+    if (!brood__list_empty(&w->due))
+        pool->due_count--;
+    brood__list_remove(&w->due);
+    for (brood__task *t; (t = first_waiting(w));) {
+        brood__queue_remove(&pool->queue, t);
+        brood__queue_put(&pool->queue, t);
+    }
+    for (size_t i = 0; pool->lanes && i < BROOD__LANES; i++)
+        if (pool->lanes[i] == w)
+            pool->lanes[i] = NULL;
+}
+
 static void become(brood__worker *w, brood__worker_state state) {
     brood_pool *pool = w->pool;
     brood__pool_account(pool);
@@ -74,10 +107,8 @@ static void become(brood__worker *w, brood__worker_state state) {
     pool->count[state]++;
     pool->working += (unsigned)works - (unsigned)worked;
     w->state = state;
-    if (state != BROOD__WORKER_UP && !brood__list_empty(&w->due)) {
-        brood__list_remove(&w->due);
-        pool->due_count--;
-    }
+    if (state != BROOD__WORKER_UP)
+        give_up_claims(w);
     update_place(w, false);
 }
 
@@ -201,6 +232,12 @@ int brood__worker_send(brood__worker *w, brood__task *t) {
     return 0;
 }
 
+void brood__worker_keep(brood__worker *w, brood__task *t) {
+    brood__queue_set_aside(&w->pool->queue, t);
+    brood__list_append(&w->waiting, &t->node);
+    update_ready(w);
+}
+
 static void requeue(brood__worker *w, brood__task *t, const char *why) {
     uint64_t begun = t->begun_us;
     take_from(w, t);
@@ -260,7 +297,7 @@ static void get_ready(brood__worker *w) {
     uint64_t age_ms = pool->options.recycle_after_ms;
     if (age_ms > 0)
         w->due_us = brood__after_ms(brood__now_us(), age_ms - brood__pool_random(pool, age_ms / 8 + 1));
-    w->ready = true;
+    w->was_up = true;
     w->until_us = BROOD__NEVER;
     w->idle_us = brood__now_us();
     become(w, BROOD__WORKER_UP);
@@ -402,9 +439,9 @@ static void see_useless(brood__worker *w, const brood_exit *ended) {
         describe_end("a worker", ended, text, sizeof text);
     brood__fail(&why, -ECHILD, BROOD_STEP_NONE, NULL, NULL);
     snprintf(why.message, sizeof why.message, "%s%s", text,
-             !ended     ? ""
-             : w->ready ? " before it had answered anything"
-                        : " before it was ready");
+             !ended      ? ""
+             : w->was_up ? " before it had answered anything"
+                         : " before it was ready");
     see_failure(pool, &why);
     back_off(pool);
     tell(w, (brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = why.message});
@@ -413,7 +450,7 @@ static void see_useless(brood__worker *w, const brood_exit *ended) {
 /* Where it had a task, and this pool has seen others answered, it is the task that is to blame. */
 static bool is_useless(const brood__worker *w, const brood_exit *ended) {
     return ended && !w->stopped && !w->innocent && !w->answered && ended->run_us < LONG_LIFE_US &&
-           (!w->ready || w->load == 0 || !w->pool->ever_answered);
+           (!w->was_up || w->load == 0 || !w->pool->ever_answered);
 }
 
 /* Its process has ended: its tasks are free again. `ended` is NULL where there never was one. */
@@ -697,6 +734,8 @@ int brood__worker_start(brood_pool *pool, brood_failure *why) {
     w->due_us = BROOD__NEVER;
     w->done_most = most > 0 ? most - brood__pool_random(pool, most / 8 + 1) : UINT64_MAX;
     brood__list_init(&w->due);
+    brood__list_init(&w->waiting);
+    brood__list_init(&w->ready);
     brood__list_init(&w->place);
     brood__list_init(&w->tasks);
     int r = fork_worker(w, why);

@@ -15,7 +15,8 @@ typedef struct crew {
     char events[8192];
     char message[512]; /* of the outcome told last */
     brood_outcome last;
-    brood_exit exit; /* its worker_exit, if there was one */
+    brood_exit exit;   /* its worker_exit, if there was one */
+    int most_accepted; /* the test's */
     int accepted, done, fates[BROOD_FATE_NO_WORKER + 1];
     int progress, closed, drains, strays, started, ended, requeued, failed_starts, gave_up;
     int most_alive, alive;
