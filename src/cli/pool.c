@@ -330,7 +330,9 @@ static int work(batch *b, char *const *command) {
 }
 
 static int open_loop(batch *b) {
-    int r = uv_loop_init(&b->loop);
+    int r = cli_look_for_descriptors();
+    if (r == 0)
+        r = uv_loop_init(&b->loop);
     if (r < 0)
         return r;
     open_signals(b); /* before there are threads */

@@ -350,7 +350,9 @@ static int conclude(talk *k) {
 }
 
 static int open_loop(talk *k) {
-    int r = uv_loop_init(&k->loop);
+    int r = cli_look_for_descriptors();
+    if (r == 0)
+        r = uv_loop_init(&k->loop);
     if (r < 0)
         return r;
     uv_check_init(&k->loop, &k->flush);
