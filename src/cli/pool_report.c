@@ -126,7 +126,7 @@ void batch_summarise(batch *b) {
     len = add_count(text, sizeof text, len, b->refused, "refused");
     len = add_count(text, sizeof text, len, b->undone, "not done");
     len = add_count(text, sizeof text, len, b->retries, "tried again");
-    len = add_count(text, sizeof text, len, b->workers, b->workers == 1 ? "worker" : "workers");
+    add_count(text, sizeof text, len, b->workers, b->workers == 1 ? "worker" : "workers");
     close_line(b);
     cli_remark("pool", "%s, in %s", text, text_write_duration((uint64_t)(seconds(b) * 1000), time, sizeof time));
 }

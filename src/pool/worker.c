@@ -164,7 +164,7 @@ static void begin_oldest(brood__worker *w) {
 }
 
 static void take_from(brood__worker *w, brood__task *t) {
-    bool was_oldest = t == oldest(w);
+    bool was_oldest = w->tasks.next == &t->node;
     brood__list_remove(&t->node);
     t->worker = NULL;
     if (t == w->guilty)
