@@ -116,8 +116,13 @@ static void disconnect(talk *k) {
         brood_channel_disconnect(k->channel);
 }
 
+/* If it is not ourselves who hold it up, since our reader does not read. */
 static void has_been_quiet(uv_timer_t *timer) {
-    disconnect(timer->data);
+    talk *k = timer->data;
+    if (k->writing)
+        uv_timer_start(timer, has_been_quiet, QUIET_MS, 0);
+    else
+        disconnect(k);
 }
 
 /* Lines have ended: whether the program has, too, with what it has to say to them. */

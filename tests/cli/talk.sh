@@ -155,6 +155,15 @@ END
 run bash -c '"$1" talk -- "$2" chatty.js <tasks 2>&1 | cat >both' - "$BROOD" "$node"
 is "$(grep -c '"pad"' both)" 5000
 
+# a reader that takes its time is not the program's silence
+mkfifo late
+"$BROOD" talk -- "$node" chatty.js <tasks >late 2>/dev/null &
+exec 5<late
+sleep 1.5 # the time that passes is what is tested
+is "$(grep -c '"pad"' <&5)" 5000
+exec 5<&-
+wait $!
+
 # what a newcomer writes
 run "$BROOD" talk chatty.js
 is "$status" 127
