@@ -452,6 +452,16 @@ TEST(pool_kills_a_worker_that_does_not_want_to_end) {
     CHECK_EQ(c->ended, 2);
 }
 
+/* What it answers when it is told to stop saves another attempt; after the last one's outcome it is too late. */
+TEST(pool_takes_answers_while_it_stops_a_worker) {
+    CREW(c, .max_workers = 1, .task_timeout_ms = 50, .worker = {.kill_grace_ms = 300});
+    crew_run(c, &(brood_task){.body = {.json = "{\"do\":\"term\"}", .json_len = BROOD_NUL}, .max_attempts = 2});
+    crew_run(c, &(brood_task){.body = {.json = "{\"do\":\"term\"}", .json_len = BROOD_NUL}, .max_attempts = 1});
+    FINISH(c);
+    CHECK_STR(c->log, "1:done 2:timed out ");
+    CHECK_EQ(c->strays, 0);
+}
+
 /* With progress it may take its time; without, it may not. */
 TEST(pool_stops_a_worker_that_falls_silent) {
     CREW(c, .max_workers = 1, .max_attempts = 1, .silence_ms = 100);

@@ -223,7 +223,6 @@ int brood__worker_send(brood__worker *w, brood__task *t) {
     t->attempts++;
     t->begun_us = brood__now_us();
     w->crowded = w->crowded || t->alone;
-    w->heard_us = t->begun_us;
     set_load(w, w->load + 1);
     if (w->load == 1)
         wake_for(w);
@@ -382,8 +381,8 @@ static void message_came(brood_channel *channel, const brood_message *message, v
     brood__worker *w = data;
     brood_pool *pool = w->pool;
     (void)channel;
-    if (w->stopped || w->broken_off)
-        return; /* what it still says is too late */
+    if ((w->stopped || w->broken_off) && !task_of(w, message->value))
+        return; /* too late; an answer for what it still has need not be asked for again */
     brood__pool_pin(pool);
     see_message(w, message);
     brood__pool_go(pool);

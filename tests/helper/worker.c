@@ -25,6 +25,7 @@
  *     daemon PATH   leave a process behind that has left the session, its pid in that file, and exit 1
  *     parent N      have a child of N MiB from now on
  *     ignore        ignore SIGTERM, and hang
+ *     term          when SIGTERM comes
  *     echo          what else the task holds, as it came
  *
  * It links nothing but libc, and reads JSON by looking for what it knows must be there.
@@ -84,6 +85,19 @@ static void say(const char *format, ...) {
 static void hang(void) {
     for (;;)
         pause();
+}
+
+static volatile sig_atomic_t terminated;
+
+static void note_end(int signal) {
+    (void)signal;
+    terminated = 1;
+}
+
+static void wait_for_end(void) {
+    sigaction(SIGTERM, &(struct sigaction){.sa_handler = note_end}, NULL);
+    while (!terminated)
+        nap();
 }
 
 static void hold(char *files) {
@@ -185,6 +199,8 @@ static void do_task(char *task) {
         sscanf(what, "\"do\":\"%31[^ \"] %4095[^\"]", word, argument);
     for (int i = 1; strcmp(word, "progress") == 0 && i <= atoi(argument); i++)
         say("{\"id\":%llu,\"progress\":%d}\n", id, i);
+    if (strcmp(word, "term") == 0)
+        wait_for_end();
     if (strcmp(word, "hold") == 0)
         hold(argument);
     while (strcmp(word, "wait") == 0 && access(argument, F_OK) != 0)
