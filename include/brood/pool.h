@@ -150,8 +150,8 @@ typedef struct brood_pool_options {
     uint64_t backoff_ms;       /**< before a start after two that came to nothing; doubles with each more; 0: 100 */
     uint64_t max_backoff_ms;   /**< at most so long; 0: 30000 */
     unsigned max_failures;     /**< so many starts in a row that come to nothing, and no more are tried; 0: 8 */
-    uint64_t
-        recycle_after_tasks;   /**< a worker that has answered so many, less up to an eighth, is replaced; 0: never */
+    /** a worker that has answered so many, less up to an eighth, is replaced; 0: never */
+    uint64_t recycle_after_tasks;
     uint64_t recycle_after_ms; /**< one that is so old, less up to an eighth; 0: never */
     /**
      * One whose tree has more resident memory than this, in bytes; looked at when it has answered a task, once a second

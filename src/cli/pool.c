@@ -21,7 +21,8 @@
 
 enum { MOST_OUTPUT = 1024 * 1024, MOST_OPEN_BYTES = 16 * 1024 * 1024 };
 enum { SPARE_LINES = 64, ORDERED_LINES = 4096 }; /* taken ahead of what the workers have; to put in order */
-enum { MOST_FAILURES = 5 };                      /* somebody waits to hear of it */
+enum { DRAIN_MS = 5000 };
+enum { MOST_FAILURES = 5 }; /* somebody waits to hear of it */
 enum { SOME_FAILED = 1 };
 
 /* One task. */
@@ -223,6 +224,12 @@ static void event_came(brood_pool *pool, const brood_pool_event *e, void *the_ba
 
 /* --- signals --- */
 
+static void lose_patience(uv_timer_t *timer) {
+    batch *b = timer->data;
+    b->abandoned = true;
+    batch_stop(b);
+}
+
 static void signal_came(uv_signal_t *handle, int signal) {
     batch *b = handle->data;
     if (b->signal) {
@@ -235,12 +242,17 @@ static void signal_came(uv_signal_t *handle, int signal) {
         cli_remark("pool", "%s: ending the %u that %s; once more stops %s", brood_signal_name(signal), b->at_work,
                    b->at_work == 1 ? "runs" : "run", b->at_work == 1 ? "it" : "them");
     drain(b);
+    if (signal != SIGINT) /* a person may press Ctrl-C again; whoever else ends us waits */
+        uv_timer_start(&b->patience, lose_patience, DRAIN_MS, 0);
 }
 
 /* But for those that we were started to ignore: nohup, a shell's background. */
 static void open_signals(batch *b) {
     static const int deadly[] = {SIGINT, SIGTERM, SIGHUP};
     forward_block_sigpipe();
+    uv_timer_init(&b->loop, &b->patience);
+    uv_unref((uv_handle_t *)&b->patience);
+    b->patience.data = b;
     for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) {
         struct sigaction now;
         if (sigaction(deadly[i], NULL, &now) == 0 && now.sa_handler == SIG_IGN)

@@ -52,7 +52,8 @@ typedef struct batch {
     unsigned at_work;         /* tasks that workers have */
     uv_signal_t signals[3];
     unsigned signal_count;
-    int signal; /* that came first */
+    uv_timer_t patience; /* with what runs, where nobody will send a second signal */
+    int signal;          /* that came first */
 
     /* what comes out */
     batch_slot *slots; /* with `order`: window of them, by the number of the line */

@@ -137,8 +137,13 @@ is "$status" 130
 is "$out" '{"id":1,"result":1}'
 has "$err" "1 done, 2 not done"
 begin
-interrupt TERM
-kill -TERM "$brood"
+interrupt INT
+kill -INT "$brood"
+finish
+is "$status" 130
+is "$out" ""
+begin
+interrupt TERM # once: what runs has five seconds
 finish
 is "$status" 143
 is "$out" ""
