@@ -338,6 +338,17 @@ TEST(pool_tells_how_a_worker_ended) {
     CHECK_EQ(c->last.attempts, 1);
 }
 
+TEST(pool_tells_of_a_worker_that_met_its_memory_limit) {
+    if (!watch_can_limit((brood_limits){.memory = 64 << 20}))
+        SKIP("no cgroup here to limit it by");
+    CREW(c, .max_workers = 1, .max_attempts = 1, .worker = {.own = BROOD_OWN_TREE, .limits = {.memory = 64 << 20}});
+    crew_do(c, "eat 200");
+    FINISH(c);
+    CHECK_STR(c->log, "1:crashed ");
+    CHECK_STR(c->message, "its worker was killed at a memory limit");
+    CHECK_EQ(c->exit.reason, BROOD_REASON_OUT_OF_MEMORY);
+}
+
 static char crash_message[512];
 
 static void keep_crash(crew *c, const brood_outcome *o) {

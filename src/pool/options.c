@@ -29,7 +29,7 @@ static int refuse(brood_failure *why, const char *field, const char *reason) {
 
 static int check_worker(const brood_options *o, brood_failure *why) {
     if (o->on_message || o->on_disconnect || o->on_channel_drain || o->on_spawn || o->on_error || o->on_exit ||
-        o->on_close || o->on_empty)
+        o->on_close || o->on_empty || o->on_limit)
         return refuse(why, "worker", "has callbacks of its own: the pool's on_event tells what happens to it");
     if (o->timeout_ms || o->idle_timeout_ms)
         return refuse(why, "worker", "has a time limit: the pool's are task_timeout_ms, silence_ms, idle_timeout_ms");
@@ -130,6 +130,8 @@ static int copy_words(brood_pool *pool, brood_options *o) {
 static int copy_worker(brood_pool *pool, brood_failure *why) {
     brood_options *o = &pool->options.worker;
     brood__compiled compiled;
+    if (o->own == BROOD_OWN_DEFAULT)
+        o->own = BROOD_OWN_TREE;
     int r = check_worker(o, why);
     if (r == 0)
         r = brood__options_compile(o, BROOD__FORK, NULL, false, &compiled, why);
@@ -141,8 +143,6 @@ static int copy_worker(brood_pool *pool, brood_failure *why) {
         r = copy_slots(pool, o);
     if (r < 0)
         return brood__fail(why, r, r == -ENOMEM ? BROOD_STEP_MEMORY : BROOD_STEP_STDIO, NULL, NULL);
-    if (o->own == BROOD_OWN_DEFAULT)
-        o->own = BROOD_OWN_TREE;
     if (!o->close_grace_ms)
         o->close_grace_ms = CLOSE_GRACE_MS;
     o->offload = true;

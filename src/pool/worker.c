@@ -393,7 +393,9 @@ static void message_came(brood_channel *channel, const brood_message *message, v
 
 static const char *describe_end(const char *who, const brood_exit *e, char *text, size_t size) {
     const char *name = e->signal ? brood_signal_name(e->signal) : NULL;
-    if (e->signal)
+    if (e->reason == BROOD_REASON_OUT_OF_MEMORY)
+        snprintf(text, size, "%s was killed at a memory limit", who);
+    else if (e->signal)
         snprintf(text, size, "%s was ended by %s%s", who, name ? name : "a signal",
                  e->core_dumped ? " (core dumped)" : "");
     else if (e->code >= 0)

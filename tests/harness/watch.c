@@ -238,3 +238,19 @@ uint64_t pattern_hash(size_t len) {
         hash = hash * 31 + i % 251;
     return hash;
 }
+
+bool watch_can_limit(brood_limits limits) {
+    brood_failure why;
+    brood_child *child;
+    bool can = false;
+    if (brood_spawn(test_loop(), &(brood_options){.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE, .limits = limits},
+                    &child, &why) < 0) {
+        uv_run(test_loop(), UV_RUN_DEFAULT);
+        return false;
+    }
+    for (brood_limit i = BROOD_LIMIT_MEMORY; i <= BROOD_LIMIT_CPU_TIME; i++)
+        can = can || brood_child_limited(child, i) == BROOD_LIMITED_TREE;
+    brood_child_close(child);
+    uv_run(test_loop(), UV_RUN_DEFAULT);
+    return can;
+}

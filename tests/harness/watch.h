@@ -86,6 +86,9 @@ int watch_refused(test *t, brood_failure *ret_failure, const brood_options *opti
 
 brood_result *result_new(void); /* zero, and done when the test is over */
 
+/* Whether these limits can be kept here for a whole tree. */
+bool watch_can_limit(brood_limits limits);
+
 /* Whether the event stands in the log, before the other one. */
 bool before(const char *log, const char *event, const char *other);
 

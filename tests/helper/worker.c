@@ -24,6 +24,7 @@
  *     later         when nothing else has come for a while
  *     daemon PATH   leave a process behind that has left the session, its pid in that file, and exit 1
  *     parent N      have a child of N MiB from now on
+ *     eat N         use N MiB itself
  *     ignore        ignore SIGTERM, and hang
  *     term          when SIGTERM comes
  *     echo          what else the task holds, as it came
@@ -175,6 +176,8 @@ static void misbehave(const char *word, const char *argument, unsigned long long
         close(channel), hang();
     else if (strcmp(word, "leave") == 0)
         close(channel), _exit(number);
+    else if (strcmp(word, "eat") == 0)
+        memset(malloc((size_t)number << 20), 'x', (size_t)number << 20);
     else if (strcmp(word, "parent") == 0)
         have_child((size_t)number);
     else if (strcmp(word, "daemon") == 0)
