@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "cli.h"
+#include "text.h"
 
 int explain_status(const brood_failure *why) {
     if (why->step != BROOD_STEP_EXEC)
@@ -31,8 +32,11 @@ static bool lacks_x_bit(const brood_failure *why, const char *cwd) {
 static const char *advise_not_found(const char *program) {
     static const char *const builtins[] = {"alias", "cd", "eval", "exec", "export", "set", "source", "ulimit", "umask"};
     const char *equals = strchr(program, '='), *blank = strpbrk(program, " \t\n|&;<>");
+    uint64_t ms;
     if (program[0] == '-')
         return "options of brood stand before --";
+    if (text_read_duration(program, &ms) == 0)
+        return "a time limit is an option: --timeout";
     if (strchr(program, '/') && !blank)
         return NULL;
     if (equals && equals > program && !(blank && blank < equals))

@@ -41,7 +41,10 @@ static void print_help(FILE *file) {
     args_print_options(file, batch_option_table);
     fputs("\nExit status: 0 if all was done, 1 if not; 125 if brood failed, 126 or 127 if\n"
           "the worker cannot be run.\n"
-          "Manual: man brood-pool.\n",
+          "\nExample: a worker in Node, w.js, is\n"
+          "  process.on('message', ({id, n}) => process.send({id, result: n * n}))\n"
+          "and  echo '{\"n\": 7}' | brood pool -- node w.js  prints {\"id\":1,\"result\":49}.\n"
+          "\nManual: man brood-pool.\n",
           file);
 }
 
@@ -204,9 +207,11 @@ static void gave_up(batch *b) {
     if (why->step == BROOD_STEP_EXEC && explain_is_script(why->subject))
         batch_complain(b, explain_status(why), "%s; to run it in Node: brood pool -- node %s", why->message,
                        why->subject);
+    else if (why->step == BROOD_STEP_NONE) /* it ran, and was of no use */
+        batch_complain(b, 0, "%s%s", why->message,
+                       b->fates[BROOD_FATE_DONE] == 0 ? " (a worker speaks Node's channel: man brood-pool)" : "");
     else
-        batch_complain(b, why->step == BROOD_STEP_NONE ? 0 : explain_status(why), "%s",
-                       why->step == BROOD_STEP_NONE ? why->message : explain_failure(why, NULL, text, sizeof text));
+        batch_complain(b, explain_status(why), "%s", explain_failure(why, NULL, text, sizeof text));
     batch_stop(b);
 }
 
@@ -238,8 +243,9 @@ static void signal_came(uv_signal_t *handle, int signal) {
         return;
     }
     b->signal = signal;
+    batch_clear_line(b);
     if (!b->options->quiet && b->at_work > 0)
-        cli_remark("pool", "%s: ending the %u that %s; once more stops %s", brood_signal_name(signal), b->at_work,
+        cli_remark("pool", "%s: waiting for the %u that %s; once more stops %s", brood_signal_name(signal), b->at_work,
                    b->at_work == 1 ? "runs" : "run", b->at_work == 1 ? "it" : "them");
     drain(b);
     if (signal != SIGINT) /* a person may press Ctrl-C again; whoever else ends us waits */
@@ -336,6 +342,8 @@ static int work(batch *b, char *const *command) {
         batch_complain(b, 0, "%s", why.message);
         return CLI_FAILED;
     }
+    if (!b->options->quiet)
+        batch_tell_source();
     lines_resume(&b->lines);
     uv_run(&b->loop, UV_RUN_DEFAULT);
     return conclude(b);

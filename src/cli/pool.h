@@ -62,8 +62,9 @@ typedef struct batch {
     bool abandoned; /* it is not waited for any more */
     bool unread;    /* nobody will ever read it */
     bool blocked;   /* it takes no more for now */
-    bool any_fd;    /* standard output can be waited for */
-    int epoll;      /* that it is waited for in; -1: none */
+    bool out_is_terminal;
+    bool any_fd; /* standard output can be waited for */
+    int epoll;   /* that it is waited for in; -1: none */
     uv_poll_t room;
     uv_check_t turn;
 
@@ -97,6 +98,12 @@ void batch_close_output(batch *b);
 /** Say that brood failed. `status` is what it exits with. */
 void batch_complain(batch *b, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void batch_open_report(batch *b);
+/** Take the line of progress away, so that something else can be written. */
+void batch_clear_line(batch *b);
+
+/** Say where tasks come from, if that is somebody who may be waiting for us. */
+void batch_tell_source(void);
+
 /** The last words. */
 void batch_summarise(batch *b);
 void batch_close_report(batch *b);

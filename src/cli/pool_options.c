@@ -15,7 +15,8 @@ enum { MOST_WORKERS = 10000, MOST_PREFETCH = 64 };
 static int read_count(const char *text, uint64_t most, unsigned *ret_count, args_problem *problem) {
     uint64_t number;
     if (text_read_number(text, 10, &number) < 0 || number == 0 || number > most)
-        return args_refuse(problem, "not a number from 1 to %llu", (unsigned long long)most);
+        return most < UINT_MAX ? args_refuse(problem, "not a number from 1 to %llu", (unsigned long long)most)
+                               : args_refuse(problem, "not a number from 1 on");
     *ret_count = (unsigned)number;
     return 0;
 }
@@ -34,8 +35,10 @@ static int read_workers(const char *text, void *field, args_problem *problem) {
     const char *dots = strstr(text, "..");
     char least[24];
     uint64_t number;
+    if (!dots && read_count(text, MOST_WORKERS, &counts[1], problem) < 0)
+        return args_refuse(problem, "not a number of workers; write 4, or 2..8");
     if (!dots)
-        return read_count(text, MOST_WORKERS, &counts[1], problem);
+        return 0;
     size_t len = (size_t)(dots - text);
     snprintf(least, sizeof least, "%.*s", (int)(len < sizeof least ? len : sizeof least - 1), text);
     if (text_read_number(least, 10, &number) < 0 || number > MOST_WORKERS)
@@ -43,7 +46,7 @@ static int read_workers(const char *text, void *field, args_problem *problem) {
     counts[0] = (unsigned)number;
     int r = read_count(dots + 2, MOST_WORKERS, &counts[1], problem);
     if (r == 0 && counts[0] > counts[1])
-        return args_refuse(problem, "more at least than at most");
+        return args_refuse(problem, "the first is more than the second; write MIN..MAX");
     return r;
 }
 
@@ -77,7 +80,7 @@ const args_option batch_option_table[] = {
      .also = "max-tasks-per-child maxtasksperchild max-requests"},
     {.name = "ready",
      .field = offsetof(batch_options, ready),
-     .help = "a worker takes tasks only when it has sent \"ready\"",
+     .help = "a worker takes tasks only when it has sent \"ready\", which brood_worker_main does not",
      .also = "wait-ready"},
     {.name = "advanced",
      .letter = 'a',

@@ -31,6 +31,7 @@ int batch_open_output(batch *b) {
     if (b->epoll < 0)
         return -errno;
     b->any_fd = epoll_ctl(b->epoll, EPOLL_CTL_ADD, STDOUT_FILENO, &event) == 0;
+    b->out_is_terminal = isatty(STDOUT_FILENO);
     b->room.data = b;
     return uv_poll_init(&b->loop, &b->room, b->epoll);
 }
@@ -101,6 +102,8 @@ static bool write_some(batch *b, size_t *at) {
     struct pollfd fd = {.fd = STDOUT_FILENO, .events = POLLOUT};
     if (b->any_fd && poll(&fd, 1, 0) == 0)
         return false;
+    if (b->out_is_terminal)
+        batch_clear_line(b);
     ssize_t n = write(STDOUT_FILENO, b->out.bytes + *at, b->any_fd && len > PIPE_BUF ? PIPE_BUF : len);
     if (n < 0 && errno != EINTR && errno != EAGAIN)
         give_up(b, errno);

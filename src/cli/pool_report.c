@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,7 +30,7 @@ static void say(const char *text) {
     if (poll(&err, 1, 0) == 1 && write(STDERR_FILENO, text, strlen(text)) < 0) {} /* a short line, and no more */
 }
 
-static void close_line(batch *b) {
+void batch_clear_line(batch *b) {
     if (b->line_is_open)
         say("\r\033[K");
     b->line_is_open = false;
@@ -41,7 +42,7 @@ void batch_complain(batch *b, int status, const char *format, ...) {
     va_start(list, format);
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
-    close_line(b);
+    batch_clear_line(b);
     cli_complain("pool", "%s", text);
     if (!b->failed)
         b->status = status;
@@ -61,10 +62,17 @@ static double seconds(const batch *b) {
 /* Seconds that the rest of the input will take, as far as can be told; -1: it cannot. */
 static double time_left(const batch *b) {
     uint64_t read = b->lines.bytes - (b->lines.got - b->lines.at);
-    if (b->input_size == 0 || read <= b->open_bytes || read > b->input_size)
+    if (b->draining || b->settled == 0 || b->input_size == 0 || read <= b->open_bytes || read > b->input_size)
         return -1;
     double part = (double)(read - b->open_bytes) / (double)b->input_size;
     return part > 0 ? seconds(b) * (1 - part) / part : -1;
+}
+
+/* What fits into one row of the terminal: more would be left standing when the next is written. */
+static void cut_to_row(char *text, size_t head) {
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 && strlen(text + head) >= size.ws_col)
+        text[head + size.ws_col - 1] = '\0';
 }
 
 static void tell_progress(uv_timer_t *timer) {
@@ -78,6 +86,7 @@ static void tell_progress(uv_timer_t *timer) {
                      text_write_duration((uint64_t)(left + 0.5) * 1000, time, sizeof time));
         snprintf(text, sizeof text, "\r\033[K%" PRIu64 " done, %" PRIu64 " failed, %u running, %.0f/s%s", done, failed,
                  b->at_work, rate, eta);
+        cut_to_row(text, strlen("\r\033[K"));
         b->line_is_open = true;
     } else {
         snprintf(eta, sizeof eta, left < 0 ? "null" : "%.1f", left);
@@ -105,7 +114,7 @@ void batch_open_report(batch *b) {
 }
 
 void batch_close_report(batch *b) {
-    close_line(b);
+    batch_clear_line(b);
     uv_close((uv_handle_t *)&b->tick, NULL);
 }
 
@@ -118,6 +127,12 @@ static size_t add_count(char *text, size_t size, size_t len, uint64_t count, con
     return len + (size_t)n;
 }
 
+/* Where tasks come from is what a newcomer asks, who waits or has got nothing. */
+void batch_tell_source(void) {
+    if (isatty(STDIN_FILENO))
+        cli_remark("pool", "tasks are read from the terminal: a JSON object on each line, Ctrl-D ends them");
+}
+
 void batch_summarise(batch *b) {
     char text[500], time[32];
     size_t len = (size_t)snprintf(text, sizeof text, "%" PRIu64 " done", b->fates[BROOD_FATE_DONE]);
@@ -127,6 +142,10 @@ void batch_summarise(batch *b) {
     len = add_count(text, sizeof text, len, b->undone, "not done");
     len = add_count(text, sizeof text, len, b->retries, "tried again");
     add_count(text, sizeof text, len, b->workers, b->workers == 1 ? "worker" : "workers");
-    close_line(b);
+    batch_clear_line(b);
+    if (b->taken == 0 && b->input_end && !b->failed)
+        cli_remark("pool", "there were no tasks: they are lines of standard input");
+    if (b->fates[BROOD_FATE_DONE] == 0 && b->fates[BROOD_FATE_CRASHED] > 0 && !b->failed)
+        cli_remark("pool", "no worker has answered: one speaks Node's channel, as man brood-pool shows");
     cli_remark("pool", "%s, in %s", text, text_write_duration((uint64_t)(seconds(b) * 1000), time, sizeof time));
 }

@@ -91,7 +91,9 @@ static void leave_it(run *r, brood_child *child) {
 /* Where no cgroup can be had; said only once it runs, since a start that fails has its own words. */
 static void tell_weak_limit(run *r) {
     if (r->memory_limited == BROOD_LIMITED_EACH && !r->options->quiet)
-        cli_remark("run", "--memory holds for each process by itself: no cgroup can be had here for all of it");
+        cli_remark("run",
+                   "--memory holds for the address space of each process by itself: no cgroup can be had here for "
+                   "all of it");
 }
 
 static void command_started(brood_child *child, void *the_run) {

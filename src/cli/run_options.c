@@ -464,7 +464,7 @@ static const args_option table[] = {
      .read = read_report,
      FIELD(report),
      .also = "json",
-     .help = "one line of JSON on stderr when it has ended: how, why, times, memory"},
+     .help = "one line of JSON on stderr when it has ended: how, why, times, memory; with -q nothing else of ours"},
     {.name = "report-file",
      .value = "FILE",
      .read = read_report_file,

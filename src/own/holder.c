@@ -80,7 +80,7 @@ static const char *holder_hint(int error) {
     if (error == EOPNOTSUPP)
         return "the kernel's guarantee needs a cgroup2 that this process may make others in, and start into: brood "
                "doctor says what is missing";
-    return error == ESRCH ? "a tree needs a /proc that shows this PID namespace" : NULL;
+    return error == ESRCH ? "a tree needs a /proc that shows this PID namespace (unshare --mount-proc)" : NULL;
 }
 
 static int run_holder(int file, int line, int host_fd, brood__process *ret_process, brood_failure *why) {

@@ -188,9 +188,9 @@ static void probe_controllers(const brood__prober *p, const place *l) {
     brood_probe probe = {
         .name = "cgroup_controllers",
         .group = "trees",
-        .what = "its controllers are handed on",
+        .what = "controllers of cgroup2, for limits",
         .answer = BROOD_ANSWER_NO,
-        .detail = "a cgroup2 keeps no limits here; a cgroup v1 may",
+        .detail = "cgroup2 has none here; whether cgroup v1 keeps limits is told below",
     };
     if (finds_place()) {
         probe.answer = BROOD_ANSWER_YES;

@@ -296,6 +296,8 @@ out:
 /* --- what went wrong --- */
 
 static const char *exec_hint(const brood__plan *plan, int error) {
+    if (error == ENOMEM && plan->tree.memory)
+        return "its memory limit leaves no room for it";
     if (plan->file_by_fd)
         return NULL;
     bool here = plan->file[0] == '/' || (!plan->cwd && !plan->cwd_by_fd);
@@ -341,6 +343,7 @@ int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood
     switch ((brood_step)report->step) {
     case BROOD_STEP_STDIO:
         subject = number;
+        hint = report->error == ENOMEM && plan->tree.memory ? "its memory limit leaves no room for it" : NULL;
         break;
     case BROOD_STEP_LIMIT:
         subject = limit_name(report->index) ? limit_name(report->index) : number;

@@ -35,7 +35,7 @@ if grep -q '"memory_limited":"tree"' report; then
     brood_run --memory 64M --quiet -- "$BROOD_CHILD" fork rss 200000
     is "$err" ""
 else
-    has "$err" "for each process by itself"
+    has "$err" "of each process by itself"
 fi
 brood_run --pids 8 --timeout 1 -- "$BROOD_CHILD" breed 1000
 if [[ $status == 125 ]]; then
