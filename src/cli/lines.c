@@ -5,6 +5,7 @@
 #include "lines.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -58,10 +59,18 @@ static void tell_lines(lines *l) {
     }
 }
 
-static void came(uv_fs_t *request) {
-    lines *l = request->data;
-    ssize_t n = request->result;
-    uv_fs_req_cleanup(request);
+/* Who shares it with us may have made it non-blocking. */
+static void read_some(uv_work_t *work) {
+    lines *l = work->data;
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    while ((l->result = read(STDIN_FILENO, l->buffer, sizeof l->buffer)) < 0 && (errno == EINTR || errno == EAGAIN))
+        poll(&in, 1, -1);
+    l->result = l->result < 0 ? -errno : l->result;
+}
+
+static void came(uv_work_t *work, int status) {
+    lines *l = work->data;
+    ssize_t n = status < 0 ? status : l->result;
     l->reading = false;
     if (l->ended)
         return;
@@ -81,9 +90,8 @@ void lines_resume(lines *l) {
     tell_lines(l);
     if (l->reading || l->paused || l->ended)
         return;
-    uv_buf_t buffer = uv_buf_init(l->buffer, sizeof l->buffer);
     l->read.data = l;
-    int r = uv_fs_read(l->loop, &l->read, STDIN_FILENO, &buffer, 1, -1, came);
+    int r = uv_queue_work(l->loop, &l->read, read_some, came);
     l->reading = r == 0;
     if (r < 0)
         end(l, r);

@@ -29,7 +29,8 @@ typedef struct lines {
     bool paused, ended;
     char *line; /* what was read of the next one */
     size_t len, capacity;
-    uv_fs_t read;
+    uv_work_t read;
+    ssize_t result; /* of it: bytes, or a negative errno */
     size_t at, got; /* in the buffer: what has been told, what is there */
     char buffer[LINES_READ_SIZE];
 } lines;

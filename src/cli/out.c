@@ -30,12 +30,21 @@ bool out_text(out *o, const char *text) {
     return out_add(o, text, strlen(text));
 }
 
+/* Half of a surrogate pair, as a text of JavaScript's may hold: three bytes that are no UTF-8. */
+static bool is_half_pair(const char *at) {
+    return (unsigned char)at[0] == 0xed && (unsigned char)at[1] >= 0xa0 && at[2];
+}
+
 bool out_string(out *o, const char *text) {
     bool all = out_text(o, "\"");
     for (const char *at = text; all && *at; at++) {
         char escaped[8];
         int len = 1;
-        if ((unsigned char)*at < 0x20)
+        if (is_half_pair(at)) {
+            unsigned unit = 0xd000 | ((unsigned)at[1] & 0x3f) << 6 | ((unsigned)at[2] & 0x3f);
+            len = snprintf(escaped, sizeof escaped, "\\u%04x", unit);
+            at += 2;
+        } else if ((unsigned char)*at < 0x20)
             len = snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)*at);
         else if (*at == '"' || *at == '\\')
             len = snprintf(escaped, sizeof escaped, "\\%c", *at);

@@ -21,7 +21,7 @@ bool out_add(out *o, const char *bytes, size_t len);
 /** The same of a text that ends in a NUL. */
 bool out_text(out *o, const char *text);
 
-/** A text as JSON has it, in quotes. It must be UTF-8. False: no memory. */
+/** A text as JSON has it, in quotes. It must be UTF-8, but for halves of surrogate pairs. False: no memory. */
 bool out_string(out *o, const char *text);
 
 /** Append a value as JSON: 0, or a negative errno as of brood_value_json, and nothing is appended. */

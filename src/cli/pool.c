@@ -106,7 +106,7 @@ static void task_done(const brood_outcome *o, void *the_job) {
 /* --- from the lines to the pool --- */
 
 static bool wants_lines(const batch *b) {
-    return !b->draining && !b->input_end && b->taken - b->settled < b->window && b->out.len < MOST_OUTPUT &&
+    return !b->draining && !b->input_end && b->taken - b->settled < b->window && b->out.len - b->out_at < MOST_OUTPUT &&
            b->open_bytes < MOST_OPEN_BYTES;
 }
 
@@ -191,6 +191,7 @@ void batch_stop(batch *b) {
 static void end_turn(uv_check_t *check) {
     batch *b = check->data;
     batch_flush(b);
+    batch_hold_up(b);
     if (b->draining && b->at_work == 0)
         close_pool(b, 0);
     else if (b->input_end && b->settled == b->taken)

@@ -59,6 +59,9 @@ typedef struct batch {
     batch_slot *slots; /* with `order`: window of them, by the number of the line */
     out out;           /* to be written */
     out scratch;
+    size_t out_at;  /* so much of it has been written */
+    uint64_t kept;  /* bytes in slots */
+    bool held_up;   /* the pool is paused, until results have gone */
     bool abandoned; /* it is not waited for any more */
     bool unread;    /* nobody will ever read it */
     bool blocked;   /* it takes no more for now */
@@ -86,9 +89,11 @@ typedef struct batch {
 /** Open standard output as it is: 0 or a negative errno. */
 int batch_open_output(batch *b);
 /** The line's result, or that it has none (blank, or given up), which prints nothing. */
-void batch_settle(batch *b, uint64_t line, const out *text);
+void batch_settle(batch *b, uint64_t line, out *text); /* taken, where it is kept: empty then */
 /** Write what can be written now. */
 void batch_flush(batch *b);
+/** Begin no more tasks while too many results are there, and go on when they have gone. */
+void batch_hold_up(batch *b);
 /** Nothing is left to write, or nobody to write it to. */
 bool batch_is_flushed(const batch *b);
 void batch_close_output(batch *b);

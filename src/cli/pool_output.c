@@ -16,6 +16,8 @@
 
 #include "cli.h"
 
+enum { MOST_RESULTS = 16 * 1024 * 1024 };
+
 static void has_room(uv_poll_t *poll, int status, int events) {
     batch *b = poll->data;
     (void)status, (void)events;
@@ -70,19 +72,24 @@ static void print_ready(batch *b) {
             return;
         slot->ready = false;
         print(b, slot->text.len > 0 ? &slot->text : NULL);
-        slot->text.len = 0;
+        b->kept -= slot->text.len;
+        free(slot->text.bytes);
+        slot->text = (out){0};
     }
 }
 
-void batch_settle(batch *b, uint64_t line, const out *text) {
+void batch_settle(batch *b, uint64_t line, out *text) {
     if (!b->options->order) {
         print(b, text);
         return;
     }
     batch_slot *slot = &b->slots[(line - 1) % b->window];
     slot->ready = true;
-    if (text && !out_add(&slot->text, text->bytes, text->len))
-        no_memory(b);
+    if (text) {
+        slot->text = *text;
+        b->kept += text->len;
+        *text = (out){0};
+    }
     print_ready(b);
 }
 
@@ -90,7 +97,7 @@ void batch_settle(batch *b, uint64_t line, const out *text) {
 
 static void give_up(batch *b, int error) {
     b->unread = true;
-    b->out.len = 0;
+    b->out.len = b->out_at = 0;
     if (error != EPIPE)
         batch_complain(b, 0, "cannot write to standard output: %s", strerror(error));
     batch_stop(b);
@@ -113,14 +120,31 @@ static bool write_some(batch *b, size_t *at) {
 }
 
 void batch_flush(batch *b) {
-    size_t at = 0;
-    while (!b->blocked && !b->unread && at < b->out.len)
-        if (!write_some(b, &at) && !b->unread) {
+    while (!b->blocked && !b->unread && b->out_at < b->out.len)
+        if (!write_some(b, &b->out_at) && !b->unread) {
             b->blocked = true;
             uv_poll_start(&b->room, UV_READABLE, has_room);
         }
-    if (!b->unread)
-        out_forget(&b->out, at);
+    if (b->unread || b->out_at < b->out.len / 2) /* to move what is left costs, where that is much */
+        return;
+    out_forget(&b->out, b->out_at);
+    b->out_at = 0;
+}
+
+/*
+ * While nobody takes the results that there are, or the first in order is still to come, no more tasks are begun. Unless
+ * that one is itself among those that wait: it is the first to be begun.
+ */
+void batch_hold_up(batch *b) {
+    uint64_t there = b->kept + (b->out.len - b->out_at);
+    bool hold_up = there > MOST_RESULTS && (b->at_work > 0 || b->blocked);
+    if (b->draining || !b->pool || hold_up == b->held_up)
+        return;
+    b->held_up = hold_up;
+    if (hold_up)
+        brood_pool_pause(b->pool);
+    else
+        brood_pool_resume(b->pool);
 }
 
 bool batch_is_flushed(const batch *b) {

@@ -42,4 +42,23 @@ for node in "${nodes[@]}"; do
 {"id":3,"error":"it ran longer than it may","fate":"timed out","attempts":2}
 {"id":4,"result":42}
 END
+
+    # half of a surrogate pair is no UTF-8
+    echo '{}' | "$BROOD" pool -q -- "$node" -e \
+        'process.on("message", ({ id }) => process.send({ id, error: "half \ud800" }))' >results.ndjson && exit 1
+    grep -q 'half \\ud800"' results.ndjson
+
+    # results that wait for the first one are not gathered without end (a build that reserves memory cannot tell)
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    if (ulimit -S -v 400000 && "$BROOD" --version) >/dev/null 2>&1; then
+        seq 2500 | sed 's/.*/{"n":&}/' >tasks.ndjson
+        cat >late.js <<'END'
+process.on('message', ({ id, n }) => {
+  if (n === 1) setTimeout(() => process.send({ id, result: '' }), 1500);
+  else process.send({ id, result: 'x'.repeat(200000) });
+});
+END
+        (ulimit -S -v 400000 && exec "$BROOD" pool -kq -w 2 -- sh -c 'ulimit -S -v unlimited; exec "$0" late.js' "$node") \
+            <tasks.ndjson | wc -l | grep -qx 2500
+    fi
 done
