@@ -127,6 +127,7 @@ TEST(members_of_a_group_and_of_a_process) {
         START_KEPT(w, .args = BROOD_ARGS(CHILD, "daemon", "forever", "escape", "forever", "hold"), .own = owns[i],
                    .out = WATCHED, .close_grace_ms = 50);
         RUN_UNTIL(strstr(w->out.bytes, "ready"));
+        WAIT_UNTIL(getpgid(line_at(w, 1)) == line_at(w, 1)); /* it has left */
         int count = brood_child_members(w->child, all, ROOM);
         CHECK_EQ(count, owns[i] == BROOD_OWN_GROUP ? 2 : 1);
         CHECK(find(all, count, w->pid));
