@@ -69,10 +69,12 @@ static void reap_orphans(void *the_run) {
 
 /* --- what the command does --- */
 
-static void tell_start(const run *r, pid_t pid) {
-    char line[1000];
-    cli_remark("run", "started %s (pid %ld, owned: %s)", run_command_line(r, line, sizeof line), (long)pid,
-               run_own_word(r->own));
+static void tell_start(const run *r, const brood_child *child) {
+    char line[1000], sure[32] = "";
+    if (r->own == BROOD_OWN_TREE)
+        snprintf(sure, sizeof sure, ", guaranteed: %s", brood_guarantee_text(brood_child_guarantee(child)));
+    cli_remark("run", "started %s (pid %ld, owned: %s%s)", run_command_line(r, line, sizeof line),
+               (long)brood_child_pid(child), run_own_word(r->own), sure);
 }
 
 /* The pid is all that is left of it. If it cannot be told, whoever started us learns at least that there is one. */
@@ -107,7 +109,7 @@ static void command_started(brood_child *child, void *the_run) {
         reaper_look(&r->reaper);
     }
     if (r->options->verbose)
-        tell_start(r, brood_child_pid(child));
+        tell_start(r, child);
     if (r->options->detach)
         leave_it(r, child);
 }
