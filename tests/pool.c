@@ -618,6 +618,31 @@ TEST(pool_gives_up_on_a_worker_that_ends_at_once) {
     FINISH(c);
 }
 
+/* It does not end by itself, and is of no use: that counts as soon as it shows. */
+static void gives_up_on(test *t, const char *script, bool wait_ready, const char *message) {
+    CREW(c, .max_workers = 1, .min_workers = 1, .max_failures = 3, .backoff_ms = 1, .wait_ready = wait_ready,
+         .worker = {.args = BROOD_ARGS("/bin/sh", "-c", script)});
+    uv_timer_t *timer = keep_alive(t);
+    RUN_UNTIL(c->gave_up || c->started > 20);
+    let_go(timer);
+    CHECK_LE(c->started, 3);
+    CHECK(t->torture || c->failed_starts == 3);
+    CHECK(t->torture || (c->gave_up == 1 && strstr(brood_pool_failure(c->pool)->message, message)));
+    FINISH(c);
+}
+
+TEST_TORTURE(pool_gives_up_on_a_worker_that_closes_its_channel_and_lives_on) {
+    gives_up_on(t, "exec 3>&-; exec sleep 60", true, "a worker closed its channel, and lived on, before it was ready");
+}
+
+TEST_TORTURE(pool_gives_up_on_a_worker_that_says_garbage_at_once) {
+    gives_up_on(t, "echo '{nope' >&3; exec sleep 60", true, "a worker broke the format of the channel before it was");
+}
+
+TEST(pool_gives_up_on_a_worker_that_says_garbage_with_nothing_to_do) {
+    gives_up_on(t, "echo '{nope' >&3; exec sleep 60", false, "before it had answered anything");
+}
+
 TEST(pool_gives_up_with_tasks_that_wait) {
     CREW(c, .max_workers = 2, .max_failures = 3, .backoff_ms = 1, .wait_ready = true,
          .worker = {.args = BROOD_ARGS(WORKER, "exit", "3")});
@@ -1269,4 +1294,27 @@ TEST(pool_works_with_the_workers_that_it_can_have) {
     CHECK_EQ(c->fates[BROOD_FATE_DONE], 201);
     CHECK_LT(c->started, 8);
     FINISH(c);
+}
+
+/* A shortage does no harm that lasts: there are more workers as soon as there can be. */
+TEST(pool_starts_workers_again_after_a_shortage) {
+    CREW(c, .max_workers = 12, .backoff_ms = 1, .max_backoff_ms = 4, .max_failures = 3);
+    struct rlimit limit, old;
+    const char *go = test_path(t, "go");
+    for (int i = 0; i < 2; i++)
+        crew_do(c, test_format("wait %s", go));
+    RUN_UNTIL(c->started == 2);
+    getrlimit(RLIMIT_NOFILE, &old);
+    limit = old;
+    limit.rlim_cur = (rlim_t)test_count_fds() + 4;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    for (int i = 0; i < 12; i++)
+        crew_do(c, test_format("wait %s", go));
+    RUN_UNTIL(c->failed_starts >= 20);
+    setrlimit(RLIMIT_NOFILE, &old);
+    RUN_UNTIL(c->started >= 12);
+    test_write_file(go, "", 0, 0600);
+    FINISH(c);
+    CHECK_EQ(c->fates[BROOD_FATE_DONE], 14);
+    CHECK_EQ(c->gave_up, 0);
 }

@@ -278,15 +278,6 @@ static unsigned wanted(const brood_pool *pool) {
     return count == 0 && alive(pool) == 0 ? 0 : count + o->spare_workers;
 }
 
-static void start_failed(brood_pool *pool, const brood_failure *why) {
-    pool->failure = *why;
-    pool->failures++;
-    pool->stats.failures++;
-    pool->no_starts = pool->no_starts || pool->failures >= pool->options.max_failures;
-    pool->start_us = brood__after_ms(brood__now_us(), pool->options.backoff_ms);
-    brood__pool_tell(pool, &(brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = why->message});
-}
-
 /* How many of those that are due are replaced at a time: not all of them, so that the others have their work done. */
 static unsigned successors(const brood_pool *pool) {
     unsigned most = 1 + pool->options.max_workers / 4;
@@ -302,8 +293,10 @@ static void start_workers(brood_pool *pool) {
     while (!pool->no_starts && pool->start_us == 0 && alive(pool) < most_alive(pool) &&
            (alive(pool) < wanted(pool) || pool->count[BROOD__WORKER_STARTING] < successors(pool))) {
         int r = brood__worker_start(pool, &why);
-        if (r < 0)
-            start_failed(pool, &why);
+        if (r < 0) {
+            brood__pool_start_failed(pool, brood__now_us(), &why);
+            brood__pool_tell(pool, &(brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = why.message});
+        }
     }
     if (pool->start_us > 0 && !pool->no_starts)
         brood__pool_wake_at(pool, pool->start_us);
@@ -444,7 +437,7 @@ void brood_pool_pause(brood_pool *pool) {
 }
 
 void brood_pool_resume(brood_pool *pool) {
-    pool->paused = pool->no_starts = pool->gave_up = false;
+    pool->paused = pool->no_starts = pool->hopeless = pool->gave_up = false;
     pool->failures = 0;
     pool->start_us = 0;
     brood__pool_go_soon(pool);

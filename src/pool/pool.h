@@ -142,6 +142,8 @@ typedef struct brood__worker {
     bool answered;          /* something, ever */
     bool stopped;           /* by us: its end is no fault of its own */
     bool told;              /* that it has ended */
+    bool judged;            /* whether it was of use, at the first sign of its end */
+    bool useless;           /* it was of none, and that is counted, but not told yet */
     uint8_t fate;           /* of the guilty one of its tasks, when it ends */
     brood__task *guilty;    /* NULL: the oldest one, unless it is `innocent` */
     const char *broken_off; /* it is to be stopped with the next turn, and why */
@@ -150,6 +152,7 @@ typedef struct brood__worker {
     uint64_t done;          /* tasks that it has answered */
     uint64_t done_most;     /* then it is due */
     uint64_t due_us;        /* likewise; by its age */
+    uint64_t asked_us;      /* when its start was asked for */
     uint64_t measured_us;   /* when its memory was looked at */
     uint64_t heard_us;      /* when the last message came */
     uint64_t idle_us;       /* since when it has nothing to do */
@@ -193,7 +196,9 @@ struct brood_pool {
     bool ever_answered; /* a worker of this pool has */
     unsigned failures;  /* starts in a row that came to nothing */
     uint64_t start_us;  /* no worker is started before */
+    uint64_t failed_us; /* when the last one was counted */
     bool no_starts;     /* too many have failed */
+    bool hopeless;      /* and none that is tried could do better */
     bool gave_up;       /* and none is left */
     brood_failure failure;
 
@@ -248,6 +253,8 @@ void brood__task_finish_queued(brood_pool *pool, brood_fate fate, const char *wh
 
 /* Start one more, off the loop. 0, or why not. */
 int brood__worker_start(brood_pool *pool, brood_failure *why);
+/* One that was asked for then has come to nothing: later ones wait, and in the end there are none. */
+void brood__pool_start_failed(brood_pool *pool, uint64_t asked_us, const brood_failure *why);
 /* Send it the task, which is in no list. 0; -EPIPE, -ENOMEM: it is in no list still. */
 int brood__worker_send(brood__worker *worker, brood__task *task);
 /* The task, of the queue's, is to be its own, when it can take it. */

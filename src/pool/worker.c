@@ -333,6 +333,13 @@ static bool takes_too_much(brood__worker *w) {
     return brood__tree_memory(held ? owned->holder.pid : owned->process.pid, !held) > most;
 }
 
+/* There is a worker that is of use: so may be others. */
+static void see_success(brood_pool *pool) {
+    pool->ever_answered = true;
+    pool->failures = 0;
+    pool->no_starts = pool->hopeless;
+}
+
 static void see_answer(brood__worker *w, brood__task *t, const brood_message *message, brood_value result,
                        brood_value error) {
     brood_outcome outcome = {
@@ -344,8 +351,8 @@ static void see_answer(brood__worker *w, brood__task *t, const brood_message *me
     } else {
         outcome.message = "done";
     }
-    w->answered = w->pool->ever_answered = true;
-    w->pool->failures = 0;
+    w->answered = true;
+    see_success(w->pool);
     w->done++;
     take_from(w, t);
     if (w->done >= w->done_most || takes_too_much(w))
@@ -405,53 +412,88 @@ static const char *describe_end(const char *who, const brood_exit *e, char *text
     return text;
 }
 
-/* A start that came to nothing: later ones wait, and in the end there are none. */
-static void see_failure(brood_pool *pool, const brood_failure *why) {
+/* Workers were of no use, so many times: the next one after a while, if these were not the first. */
+static void back_off(brood_pool *pool, unsigned times) {
     const brood_pool_options *o = &pool->options;
-    static const int hopeless[] = {-ENOENT, -EACCES, -ENOEXEC, -ENOTDIR, -ELOOP, -EISDIR, -EPERM, -EINVAL, -E2BIG, 0};
-    bool never = false;
-    for (const int *code = hopeless; *code; code++)
-        never = never || (why->step != BROOD_STEP_NONE && why->code == *code);
-    pool->failures++;
-    pool->stats.failures++;
-    pool->no_starts = pool->no_starts || never || pool->failures >= o->max_failures;
-    pool->failure = *why;
-}
-
-/* A worker was of no use: the next one after a while, if it was not the first such. */
-static void back_off(brood_pool *pool) {
-    const brood_pool_options *o = &pool->options;
-    unsigned doublings = pool->failures < 2 ? 0 : pool->failures - 2;
-    if (pool->failures < 2)
+    if (times < 2)
         return;
+    unsigned doublings = times - 2;
     uint64_t ms = doublings < 40 && o->backoff_ms << doublings < o->max_backoff_ms ? o->backoff_ms << doublings
                                                                                    : o->max_backoff_ms;
     ms = ms / 2 + brood__pool_random(pool, ms / 2 + 1); /* so that many pools do not start together */
     pool->start_us = brood__after_ms(brood__now_us(), ms);
 }
 
-/* It ended by itself, before it was of any use. */
-static void see_useless(brood__worker *w, const brood_exit *ended) {
-    brood_pool *pool = w->pool;
-    char text[160];
-    brood_failure why;
-    snprintf(text, sizeof text, "a worker did not say in time that it is ready");
-    if (ended)
-        describe_end("a worker", ended, text, sizeof text);
-    brood__fail(&why, -ECHILD, BROOD_STEP_NONE, NULL, NULL);
-    snprintf(why.message, sizeof why.message, "%s%s", text,
-             !ended      ? ""
-             : w->was_up ? " before it had answered anything"
-                         : " before it was ready");
-    see_failure(pool, &why);
-    back_off(pool);
-    tell(w, (brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = why.message});
+static bool is_hopeless(const brood_failure *why) {
+    static const int codes[] = {-ENOENT, -EACCES, -ENOEXEC, -ENOTDIR, -ELOOP, -EISDIR, -EPERM, -EINVAL, -E2BIG, 0};
+    for (const int *code = codes; *code; code++)
+        if (why->step != BROOD_STEP_NONE && why->code == *code)
+            return true;
+    return false;
+}
+
+/* Of what others may give back. */
+static bool is_shortage(const brood_failure *why) {
+    return why->code == -EMFILE || why->code == -ENFILE || why->code == -ENOMEM || why->code == -EAGAIN;
+}
+
+void brood__pool_start_failed(brood_pool *pool, uint64_t asked_us, const brood_failure *why) {
+    unsigned at_work = pool->count[BROOD__WORKER_UP] + pool->count[BROOD__WORKER_RETIRING];
+    bool is_short = is_shortage(why);
+    pool->stats.failures++;
+    pool->failure = *why;
+    pool->hopeless = pool->hopeless || is_hopeless(why);
+    if (asked_us >= pool->failed_us) { /* else it is of one burst with the last that counted */
+        pool->failed_us = brood__now_us();
+        pool->failures++;
+        back_off(pool, pool->failures + is_short); /* a shortage does not pass at once */
+    }
+    bool too_many = pool->failures >= pool->options.max_failures && !(is_short && at_work > 0);
+    pool->no_starts = pool->no_starts || pool->hopeless || too_many;
 }
 
 /* Where it had a task, and this pool has seen others answered, it is the task that is to blame. */
-static bool is_useless(const brood__worker *w, const brood_exit *ended) {
-    return ended && !w->stopped && !w->innocent && !w->answered && ended->run_us < LONG_LIFE_US &&
-           (!w->was_up || w->load == 0 || !w->pool->ever_answered);
+static bool is_useless(const brood__worker *w) {
+    return brood__now_us() - w->asked_us < LONG_LIFE_US && (!w->was_up || w->load == 0 || !w->pool->ever_answered);
+}
+
+static void describe_useless(const brood__worker *w, const char *how, brood_failure *why) {
+    const char *when = w->was_up ? "before it had answered anything" : "before it was ready";
+    brood__fail(why, -ECHILD, BROOD_STEP_NONE, NULL, NULL);
+    snprintf(why->message, sizeof why->message, "%s %s", how, when);
+}
+
+/*
+ * It goes by itself. If it was of no use that counts at the first sign of it, so that the next start is after the
+ * back-off; how it went may be known later.
+ */
+static void judge(brood__worker *w, const char *how) {
+    brood_failure why;
+    if (w->judged)
+        return;
+    w->judged = true;
+    if (w->stopped || w->innocent || w->answered || !is_useless(w))
+        return;
+    w->useless = true;
+    describe_useless(w, how, &why);
+    brood__pool_start_failed(w->pool, w->asked_us, &why);
+}
+
+/* How it went is known. */
+static void tell_if_useless(brood__worker *w, const char *how) {
+    if (!w->useless)
+        return;
+    w->useless = false;
+    describe_useless(w, how, &w->pool->failure);
+    tell(w, (brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = w->pool->failure.message});
+}
+
+static void judge_end(brood__worker *w, const brood_exit *ended) {
+    char text[160];
+    const char *how =
+        w->stopped ? "a worker closed its channel, and lived on," : describe_end("a worker", ended, text, sizeof text);
+    judge(w, how);
+    tell_if_useless(w, how);
 }
 
 /* Its process has ended: its tasks are free again. `ended` is NULL where there never was one. */
@@ -463,8 +505,8 @@ static void settle(brood__worker *w, const brood_exit *ended) {
                                : "its worker has ended";
     bool together = w->load > 1 && guilty && w->fate == BROOD_FATE_CRASHED;
     w->told = true;
-    if (is_useless(w, ended))
-        see_useless(w, ended);
+    if (ended)
+        judge_end(w, ended);
     become(w, BROOD__WORKER_GONE);
     w->stopped = true;
     w->pool->stats.ended++;
@@ -498,8 +540,7 @@ static void start_failed(brood_child *child, const brood_failure *why, void *dat
         return;
     brood__pool_pin(pool);
     w->stopped = true;
-    see_failure(pool, why);
-    back_off(pool);
+    brood__pool_start_failed(pool, w->asked_us, why);
     tell(w, (brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = why->message});
     brood__pool_go(pool);
     brood__pool_unpin(pool);
@@ -561,7 +602,16 @@ void brood__worker_break_off(brood__worker *w, brood__task *t, const char *why) 
 }
 
 void brood__worker_lost(brood__worker *w) {
+    judge(w, "a worker closed its channel");
     leave_within(w, DISCONNECTED_MS, "it has closed its channel");
+}
+
+/* For what it is blamed. */
+static void judge_broken(brood__worker *w) {
+    char text[160];
+    snprintf(text, sizeof text, "a %s", w->blame + strlen("its "));
+    judge(w, text);
+    tell_if_useless(w, text);
 }
 
 static void disconnected(brood_channel *channel, int error, void *data) {
@@ -577,6 +627,7 @@ static void disconnected(brood_channel *channel, int error, void *data) {
         w->blame = error == -EBADMSG    ? "its worker broke the format of the channel"
                    : error == -EMSGSIZE ? "its worker sent a message that is too large"
                                         : "its worker's channel broke";
+        judge_broken(w);
         brood__worker_stop(w, w->blame);
     }
     brood__pool_go(pool);
@@ -602,7 +653,8 @@ static void time_out(brood__worker *w, brood__task *t, const char *why) {
 
 static void late(brood__worker *w) {
     if (w->state == BROOD__WORKER_STARTING) {
-        see_useless(w, NULL);
+        judge(w, "a worker ran out of time");
+        tell_if_useless(w, "a worker ran out of time");
         brood__worker_stop(w, "it was not ready in time");
     } else {
         if (!w->innocent)
@@ -732,6 +784,7 @@ int brood__worker_start(brood_pool *pool, brood_failure *why) {
     }
     *w = (brood__worker){.pool = pool, .number = number, .fate = BROOD_FATE_CRASHED, .until_us = BROOD__NEVER};
     uint64_t most = pool->options.recycle_after_tasks;
+    w->asked_us = brood__now_us();
     w->due_us = BROOD__NEVER;
     w->done_most = most > 0 ? most - brood__pool_random(pool, most / 8 + 1) : UINT64_MAX;
     brood__list_init(&w->due);
