@@ -929,6 +929,51 @@ TEST_TORTURE(pool_has_keys_wait_alone) {
     CHECK_EQ(d->fates[BROOD_FATE_ABORTED], 2);
 }
 
+/* Each from the head of the queue on, these would take minutes. */
+TEST(pool_frees_many_that_wait_for_a_worker) {
+    CREW(c, .max_workers = 1);
+    brood_task task = {.body = {.json = "{}", .json_len = BROOD_NUL}, .sticky = "a"};
+    CHECK_GE(crew_key(c, "a", "hang", 0), 0);
+    RUN_UNTIL(c->started == 1);
+    for (int i = 0; i < 200000; i++)
+        CHECK_EQ(brood_pool_run(c->pool, &task, NULL), 0);
+    crew_do(c, "work");
+    CHECK_GE(crew_key(c, "b", "work", 1), 0);
+    test_idle(1); /* all but these are kept for the one that hangs */
+    CHECK_EQ(brood_pool_abort(c->pool, 1), 0);
+    RUN_UNTIL(c->done == 2);
+    CHECK_STR(c->log, "1:aborted 200003:done ");
+    crew_close(c, 0);
+    RUN();
+    CHECK_EQ(c->closed, 1);
+    CHECK_STR(c->log, "1:aborted 200003:done 200002:aborted ");
+}
+
+TEST(pool_queue_puts_back_in_order) {
+    enum { TASKS = 60 };
+    brood__queue *queue = NEW(brood__queue);
+    brood__task *tasks = NEW_ARRAY(brood__task, TASKS);
+    brood__list kept;
+    brood__queue_init(queue);
+    brood__list_init(&kept);
+    for (int i = 0; i < TASKS; i++) {
+        tasks[i].ticket = (uint64_t)i + 1;
+        tasks[i].level = (uint8_t)(i % 3);
+        brood__queue_put(queue, &tasks[i]);
+    }
+    for (int i = 0; i < TASKS; i += 2)
+        brood__queue_set_aside(queue, &tasks[i * 7 % TASKS], &kept); /* in some order */
+    brood__queue_put_back(queue, &kept);
+    CHECK(brood__list_empty(&kept));
+    CHECK_EQ(queue->count, TASKS);
+    for (int i = 0; i < TASKS; i++) {
+        brood__task *first = brood__queue_first(queue);
+        CHECK_EQ(first->ticket, i % 20 * 3 + 3 - i / 20);
+        brood__queue_remove(queue, first);
+    }
+    CHECK(!brood__queue_first(queue));
+}
+
 TEST(pool_closes_with_keys_that_wait) {
     CREW(c, .max_workers = 2, .max_queued = 5, .on_full = BROOD_FULL_DROP_OLDEST);
     CHECK_GE(crew_key(c, "a", "hang", 0), 0);

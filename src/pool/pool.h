@@ -73,8 +73,10 @@ void brood__queue_init(brood__queue *queue);
 /* At its place: the oldest first. */
 void brood__queue_put(brood__queue *queue, brood__task *task);
 void brood__queue_remove(brood__queue *queue, brood__task *task);
-/* It counts still, and is nobody's next: it may be put into another list. */
-void brood__queue_set_aside(brood__queue *queue, brood__task *task);
+/* At the end of that list: it counts still, and is nobody's next. */
+void brood__queue_set_aside(brood__queue *queue, brood__task *task, brood__list *kept);
+/* All of the list, each at its place. */
+void brood__queue_put_back(brood__queue *queue, brood__list *kept);
 /* The next one, or NULL. */
 brood__task *brood__queue_first(const brood__queue *queue);
 /* The oldest of the lowest priority, or NULL. */

@@ -1,7 +1,8 @@
 /*
  * The tasks that wait, first come first served within a priority, and the tickets of all that are unfinished. Both cost
  * the same for one task as for a million. A task that comes back takes its old place: tickets tell it, and whatever is
- * older than one that was under way has been under way itself, so that few are passed on the way there.
+ * older than one that was under way has been under way itself, so that few are passed on the way there. Those that were kept
+ * for one worker, any number, are put back together.
  */
 #include "pool/pool.h"
 
@@ -18,26 +19,55 @@ void brood__queue_init(brood__queue *q) {
         brood__list_init(&q->levels[i]);
 }
 
-void brood__queue_put(brood__queue *q, brood__task *t) {
-    brood__list *level = &q->levels[t->level], *before = level->prev;
-    if (before != level && task_of(before)->ticket > t->ticket)
-        for (before = level; task_of(before->next)->ticket < t->ticket;)
-            before = before->next;
+/* Where it belongs, at `after` or behind that. */
+static brood__list *place_of(const brood__task *t, brood__list *level, brood__list *after) {
+    if (level->prev == level || task_of(level->prev)->ticket < t->ticket)
+        return level->prev;
+    while (task_of(after->next)->ticket < t->ticket)
+        after = after->next;
+    return after;
+}
+
+static void insert(brood__queue *q, brood__task *t, brood__list *before) {
     brood__list_append(before->next, &t->node);
     q->used[t->level / 64] |= UINT64_C(1) << t->level % 64;
+}
+
+void brood__queue_put(brood__queue *q, brood__task *t) {
+    brood__list *level = &q->levels[t->level];
+    insert(q, t, place_of(t, level, level));
     t->state = BROOD__TASK_QUEUED;
     q->count++;
     q->bytes += t->len;
 }
 
-void brood__queue_set_aside(brood__queue *q, brood__task *t) {
+static void unlink_task(brood__queue *q, brood__task *t) {
     brood__list_remove(&t->node);
     if (brood__list_empty(&q->levels[t->level]))
         q->used[t->level / 64] &= ~(UINT64_C(1) << t->level % 64);
 }
 
+void brood__queue_set_aside(brood__queue *q, brood__task *t, brood__list *kept) {
+    unlink_task(q, t);
+    brood__list_append(kept, &t->node);
+}
+
+/* They are mostly in order, so each is looked for from where the last one went. */
+void brood__queue_put_back(brood__queue *q, brood__list *kept) {
+    brood__list *last[BROOD__PRIORITIES] = {0};
+    while (!brood__list_empty(kept)) {
+        brood__task *t = task_of(kept->next);
+        brood__list *level = &q->levels[t->level], *after = last[t->level];
+        brood__list_remove(&t->node);
+        if (!after || task_of(after)->ticket > t->ticket)
+            after = level;
+        insert(q, t, place_of(t, level, after));
+        last[t->level] = &t->node;
+    }
+}
+
 void brood__queue_remove(brood__queue *q, brood__task *t) {
-    brood__queue_set_aside(q, t);
+    unlink_task(q, t);
     q->count--;
     q->bytes -= t->len;
 }

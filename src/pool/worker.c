@@ -90,10 +90,7 @@ static void give_up_claims(brood__worker *w) {
     if (!brood__list_empty(&w->due))
         pool->due_count--;
     brood__list_remove(&w->due);
-    for (brood__task *t; (t = first_waiting(w));) {
-        brood__queue_remove(&pool->queue, t);
-        brood__queue_put(&pool->queue, t);
-    }
+    brood__queue_put_back(&pool->queue, &w->waiting);
     for (size_t i = 0; pool->lanes && i < BROOD__LANES; i++)
         if (pool->lanes[i] == w)
             pool->lanes[i] = NULL;
@@ -232,8 +229,7 @@ int brood__worker_send(brood__worker *w, brood__task *t) {
 }
 
 void brood__worker_keep(brood__worker *w, brood__task *t) {
-    brood__queue_set_aside(&w->pool->queue, t);
-    brood__list_append(&w->waiting, &t->node);
+    brood__queue_set_aside(&w->pool->queue, t, &w->waiting);
     update_ready(w);
 }
 
