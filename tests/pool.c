@@ -570,6 +570,32 @@ TEST(pool_aborts_in_callbacks) {
     CHECK_STR(c->log, "1:done 2:aborted 3:aborted 4:aborted ");
 }
 
+static bool within_call;
+
+static void never_within_a_call(crew *c, const brood_pool_event *e) {
+    (void)c, (void)e;
+    ENSURE(!within_call);
+}
+
+/* Also not that a worker which had this one last leaves now. */
+TEST_TORTURE(pool_tells_nothing_within_a_call) {
+    CREW(c, .max_workers = 2);
+    c->on_event = never_within_a_call;
+    c->log_events = true;
+    crew_do(c, "hang");
+    crew_do(c, "hang");
+    RUN_UNTIL(c->started == 2);
+    CHECK_EQ(brood_pool_resize(c->pool, 1, 1), 0);
+    test_idle(1);
+    within_call = true;
+    CHECK_EQ(brood_pool_abort(c->pool, 1), 0);
+    CHECK_EQ(brood_pool_abort(c->pool, 2), 0);
+    within_call = false;
+    FINISH(c);
+    CHECK_EQ(c->fates[BROOD_FATE_ABORTED], 2);
+    CHECK_HAS(c->events, "worker leaving: a task of its was aborted");
+}
+
 /* --- starts that fail --- */
 
 static void kept_alive(uv_timer_t *timer) {
@@ -717,6 +743,20 @@ TEST(pool_pauses) {
     CHECK_EQ(c->done + c->started, 0);
     brood_pool_resume(c->pool);
     RUN_UNTIL(c->done == 1);
+    FINISH(c);
+}
+
+TEST(pool_starts_no_worker_while_it_pauses) {
+    CREW(c, .max_workers = 2, .min_workers = 2);
+    brood_pool_pause(c->pool);
+    test_idle(30);
+    brood_pool_stats stats;
+    brood_pool_stats_get(c->pool, &stats);
+    CHECK_EQ(stats.starting + stats.up, 0);
+    brood_pool_resume(c->pool);
+    uv_timer_t *timer = keep_alive(t);
+    RUN_UNTIL(c->started == 2);
+    let_go(timer);
     FINISH(c);
 }
 
@@ -987,6 +1027,52 @@ TEST(pool_closes_with_keys_that_wait) {
     CHECK_EQ(c->fates[BROOD_FATE_ABORTED], 6);
 }
 
+/* As many workers as can do something: those of one key are done one after another. */
+TEST_TORTURE(pool_starts_one_worker_for_one_key) {
+    CREW(c, .max_workers = 4);
+    for (int i = 0; i < 10; i++)
+        CHECK_GE(crew_key(c, "a", "work", 0), 0);
+    RUN_UNTIL(c->done == c->accepted);
+    CHECK(t->torture || c->started == 1);
+    CHECK_GE(crew_key(c, "a", "hang", 0), 0);
+    CHECK_GE(crew_key(c, "a", "work", 0), 0);
+    crew_do(c, "work");
+    crew_key(c, "b", "work", 0);
+    RUN_UNTIL(c->done == c->accepted - 2);
+    CHECK_LE(c->started, 3);
+    crew_close(c, 0);
+    RUN();
+    CHECK_EQ(c->done, c->accepted);
+}
+
+static void most_working(crew *c, const brood_pool_event *e) {
+    brood_pool_stats stats;
+    (void)e;
+    brood_pool_stats_get(c->pool, &stats);
+    ENSURE(stats.working <= 1);
+}
+
+/* One that has a key is no exception: it waits until its worker may. */
+TEST(pool_has_no_more_at_work_for_a_key) {
+    CREW(c, .max_workers = 2, .spare_workers = 2);
+    const char *together = test_path(t, "together"), *go = test_path(t, "go");
+    crew_key(c, "a", test_format("wait %s", together), 0);
+    crew_key(c, "b", test_format("wait %s", together), 0);
+    RUN_UNTIL(c->started == 4);
+    test_write_file(together, "", 0, 0600);
+    RUN_UNTIL(c->done == 2); /* each has a key */
+    CHECK_EQ(brood_pool_resize(c->pool, 0, 1), 0);
+    c->on_event = most_working;
+    for (int i = 0; i < 3; i++) {
+        crew_key(c, "a", test_format("wait %s", go), 0);
+        crew_key(c, "b", test_format("wait %s", go), 0);
+    }
+    test_idle(20);
+    test_write_file(go, "", 0, 0600);
+    FINISH(c);
+    CHECK_EQ(c->fates[BROOD_FATE_DONE], 8);
+}
+
 /* --- insight --- */
 
 TEST(pool_counts) {
@@ -1116,6 +1202,19 @@ TEST_TORTURE(pool_goes_with_its_loop) {
     RUN();
     CHECK(*gone);
     CHECK_EQ(c->fates[BROOD_FATE_ABORTED], 3);
+}
+
+TEST_TORTURE(pool_tells_its_end_on_a_loop_that_is_closed) {
+    CREW(c, .max_workers = 2);
+    bool *gone = NEW(bool);
+    crew_do(c, "hang");
+    RUN_UNTIL(c->started == 1);
+    CHECK_EQ(brood_loop_close(t->loop, loop_closed, gone), 0);
+    crew_close(c, 0);
+    CHECK_EQ(c->closed, 0);
+    RUN();
+    CHECK(*gone);
+    CHECK_EQ(c->closed, 1);
 }
 
 /* What a worker leaves behind goes with it. */

@@ -13,7 +13,9 @@ extern "C" {
 
 /**
  * End all of brood on a loop: every child is closed as by brood_child_close, those being started are cancelled.
- * Run the loop until on_closed comes.
+ * Each pool is closed as by brood_pool_close with no time: what is unfinished ends as ABORTED. Whoever wants a pool's own
+ * on_closed calls brood_pool_close too, before the loop runs again or in one of the pool's callbacks; later the pool may
+ * be gone. Run the loop until on_closed comes.
  *
  * Returns 0; else on_closed does not come: -ENOENT if nothing of brood lives there, -EALREADY if it is being ended;
  * -EMFILE, -ENFILE or -ENOMEM if not even a handle could be made to tell it by.

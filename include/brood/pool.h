@@ -297,7 +297,7 @@ BROOD_API void *brood_pool_data(const brood_pool *pool);
  * is harmless.
  *
  * on_closed   NULL, or called once, when each on_done has been called and no worker is left; the pool is dead then.
- *             Without, it is dead for you now. Of several calls the first one's counts.
+ *             Without, it is dead for you now. Of several calls the first that gives one counts.
  * data        handed to on_closed
  */
 BROOD_API void brood_pool_close(brood_pool *pool, uint64_t drain_ms, void (*on_closed)(void *data), void *data);

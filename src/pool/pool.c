@@ -214,7 +214,7 @@ static brood__worker *choose(brood_pool *pool, const brood__task *t) {
     brood__worker *w = first_free(pool, (unsigned)__builtin_ctzll(free));
     if (w->load == 0 && full)
         return NULL;
-    if (w->load > 0 && (t->alone || pool->queue.count <= to_come(pool)))
+    if (w->load > 0 && (t->alone || pool->queue.width <= to_come(pool)))
         return NULL;
     return w;
 }
@@ -245,10 +245,19 @@ static bool hand_over_sticky(brood_pool *pool, brood__task *t) {
     return w && hand_over(pool, w, t);
 }
 
+/* A worker that can have a task that was kept for it, or NULL. */
+static brood__worker *first_ready(const brood_pool *pool) {
+    bool full = pool->working >= pool->options.max_workers;
+    for (int idle = 0; idle < (full ? 1 : 2); idle++)
+        if (!brood__list_empty(&pool->ready[idle]))
+            return BROOD__OUTER(pool->ready[idle].next, brood__worker, ready);
+    return NULL;
+}
+
 static bool hand_over_first(brood_pool *pool) {
     brood__task *t = brood__queue_first(&pool->queue);
-    if (!brood__list_empty(&pool->ready)) {
-        brood__worker *w = BROOD__OUTER(pool->ready.next, brood__worker, ready);
+    brood__worker *w = first_ready(pool);
+    if (w) {
         if (brood__list_empty(&w->waiting)) { /* what there was has been aborted */
             brood__list_remove(&w->ready);
             return true;
@@ -259,7 +268,7 @@ static bool hand_over_first(brood_pool *pool) {
         return false;
     if (t->lane > 0)
         return hand_over_sticky(pool, t);
-    brood__worker *w = choose(pool, t);
+    w = choose(pool, t);
     return w && hand_over(pool, w, t);
 }
 
@@ -272,7 +281,7 @@ static void dispatch(brood_pool *pool) {
 
 static unsigned wanted(const brood_pool *pool) {
     const brood_pool_options *o = &pool->options;
-    size_t needed = pool->working + (pool->paused ? 0 : pool->queue.count);
+    size_t needed = pool->working + pool->queue.width;
     unsigned count = needed < o->max_workers ? (unsigned)needed : o->max_workers;
     count = count > o->min_workers ? count : o->min_workers;
     return count == 0 && alive(pool) == 0 ? 0 : count + o->spare_workers;
@@ -286,7 +295,7 @@ static unsigned successors(const brood_pool *pool) {
 
 static void start_workers(brood_pool *pool) {
     brood_failure why;
-    if (pool->closing && pool->queue.count == 0)
+    if (pool->paused || (pool->closing && pool->queue.count == 0))
         return;
     if (pool->start_us > 0 && pool->start_us <= brood__now_us())
         pool->start_us = 0;
@@ -374,10 +383,11 @@ void brood_pool_close(brood_pool *pool, uint64_t drain_ms, void (*on_closed)(voi
     if (!pool)
         return;
     uint64_t at = drain_ms == 0 ? 0 : brood__after_ms(brood__now_us(), drain_ms);
-    if (!pool->closing) {
+    if (!pool->closing)
+        pool->close_us = at;
+    if (!pool->on_closed) { /* the first that is given: the loop's end gives none */
         pool->on_closed = on_closed;
         pool->on_closed_data = data;
-        pool->close_us = at;
     }
     pool->closing = true;
     pool->paused = false;
@@ -491,7 +501,8 @@ static brood_pool *new_pool(void) {
     brood__list_init(&pool->finished);
     brood__list_init(&pool->workers);
     brood__list_init(&pool->due);
-    brood__list_init(&pool->ready);
+    brood__list_init(&pool->ready[0]);
+    brood__list_init(&pool->ready[1]);
     brood__list_init(&pool->later.node);
     for (int i = 0; i < BROOD__MAX_PREFETCH; i++)
         brood__list_init(&pool->free[i]);

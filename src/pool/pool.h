@@ -47,6 +47,7 @@ typedef struct brood__task {
     uint8_t level;   /* of its priority, 0 the lowest */
     uint8_t state;
     uint8_t fate; /* FINISHED */
+    bool kept;    /* for its worker: it is among those that wait for that */
     bool alone;   /* to be at a worker with no other: one of several that were there when it crashed */
     size_t len;
     char frame[]; /* as it is sent */
@@ -67,6 +68,8 @@ typedef struct brood__queue {
     brood__list levels[BROOD__PRIORITIES]; /* each in the order of tickets */
     uint64_t used[BROOD__PRIORITIES / 64]; /* a bit for each level that is not empty */
     size_t count, bytes;
+    size_t width;                   /* how many could be done side by side: those that are kept, and all but one of */
+    uint32_t of_lane[BROOD__LANES]; /* each lane, could not. How many of each there are */
 } brood__queue;
 
 void brood__queue_init(brood__queue *queue);
@@ -181,7 +184,7 @@ struct brood_pool {
     brood__list free[BROOD__MAX_PREFETCH];     /* those that can take one more, by how many they have; the last to */
     uint64_t free_used;                        /* become so first. A bit for each that is not empty */
     brood__worker **lanes;                     /* whose the tasks of each are; NULL: there are no keys yet */
-    brood__list ready;                         /* workers that can take a task which has waited for them */
+    brood__list ready[2];                      /* workers that can take a task kept for them; [1]: and have none yet */
     brood__list due;                           /* workers that are to be replaced */
     unsigned due_count;
     brood_pool_choice *choices; /* as the caller is shown them */
@@ -261,7 +264,7 @@ void brood__pool_start_failed(brood_pool *pool, uint64_t asked_us, const brood_f
 int brood__worker_send(brood__worker *worker, brood__task *task);
 /* The task, of the queue's, is to be its own, when it can take it. */
 void brood__worker_keep(brood__worker *worker, brood__task *task);
-/* Whether it can take this one now. */
+/* Whether it can take this one now, and may: no more workers have something to do than are to. */
 bool brood__worker_takes(const brood__worker *worker, const brood__task *task);
 /* What is late at it. Returns when to look again. */
 uint64_t brood__worker_check(brood__worker *worker, uint64_t now_us);

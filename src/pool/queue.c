@@ -28,9 +28,25 @@ static brood__list *place_of(const brood__task *t, brood__list *level, brood__li
     return after;
 }
 
+static void count_in(brood__queue *q, const brood__task *t) {
+    if (t->lane == 0)
+        q->width++;
+    else if (q->of_lane[t->lane - 1]++ == 0)
+        q->width++;
+}
+
+static void count_out(brood__queue *q, const brood__task *t) {
+    if (t->lane == 0)
+        q->width--;
+    else if (--q->of_lane[t->lane - 1] == 0)
+        q->width--;
+}
+
 static void insert(brood__queue *q, brood__task *t, brood__list *before) {
     brood__list_append(before->next, &t->node);
     q->used[t->level / 64] |= UINT64_C(1) << t->level % 64;
+    t->kept = false;
+    count_in(q, t);
 }
 
 void brood__queue_put(brood__queue *q, brood__task *t) {
@@ -43,12 +59,16 @@ void brood__queue_put(brood__queue *q, brood__task *t) {
 
 static void unlink_task(brood__queue *q, brood__task *t) {
     brood__list_remove(&t->node);
+    if (t->kept)
+        return;
+    count_out(q, t);
     if (brood__list_empty(&q->levels[t->level]))
         q->used[t->level / 64] &= ~(UINT64_C(1) << t->level % 64);
 }
 
 void brood__queue_set_aside(brood__queue *q, brood__task *t, brood__list *kept) {
     unlink_task(q, t);
+    t->kept = true;
     brood__list_append(kept, &t->node);
 }
 

@@ -47,8 +47,12 @@ static void update_turn(brood__worker *w, bool got_one) {
     pool->free_used = !brood__list_empty(&pool->free[0]);
 }
 
-bool brood__worker_takes(const brood__worker *w, const brood__task *t) {
+static bool can_take(const brood__worker *w, const brood__task *t) {
     return takes_more(w) && !(t->alone && w->load > 0);
+}
+
+bool brood__worker_takes(const brood__worker *w, const brood__task *t) {
+    return can_take(w, t) && (w->load > 0 || w->pool->working < w->pool->options.max_workers);
 }
 
 static brood__task *first_waiting(const brood__worker *w) {
@@ -57,11 +61,9 @@ static brood__task *first_waiting(const brood__worker *w) {
 
 static void update_ready(brood__worker *w) {
     brood__task *t = first_waiting(w);
-    bool ready = t && brood__worker_takes(w, t);
-    if (ready && brood__list_empty(&w->ready))
-        brood__list_append(&w->pool->ready, &w->ready);
-    else if (!ready)
-        brood__list_remove(&w->ready);
+    brood__list_remove(&w->ready);
+    if (t && can_take(w, t))
+        brood__list_append(&w->pool->ready[w->load == 0], &w->ready);
 }
 
 /* Whether it takes one more, and after how many. */
@@ -169,7 +171,7 @@ static void take_from(brood__worker *w, brood__task *t) {
     set_load(w, w->load - 1);
     if (was_oldest)
         begin_oldest(w);
-    if (w->state == BROOD__WORKER_RETIRING)
+    if (w->state == BROOD__WORKER_RETIRING && !w->broken_off) /* else it is stopped, from within uv_run */
         leave_if_idle(w, "it has ended its last task");
 }
 
