@@ -669,6 +669,29 @@ TEST(pool_gives_up_on_a_worker_that_says_garbage_with_nothing_to_do) {
     gives_up_on(t, "echo '{nope' >&3; exec sleep 60", false, "before it had answered anything");
 }
 
+/* The tasks are to blame; but not for all of that, and they are not used up by it. */
+TEST(pool_backs_off_from_a_program_that_has_broken) {
+    const char *broken = test_path(t, "broken");
+    const char *script = test_format("test -e %s || exec %s; read task <&3; exit 9", broken, WORKER);
+    CREW(c, .max_workers = 1, .max_failures = 4, .backoff_ms = 1000000, .max_backoff_ms = 1000000,
+         .worker = {.args = BROOD_ARGS("/bin/sh", "-c", script)});
+    crew_do(c, "work");
+    RUN_UNTIL(c->done == 1);
+    test_write_file(broken, "", 0, 0600);
+    crew_do(c, "exit 1");
+    for (int i = 0; i < 30; i++)
+        crew_do(c, "work");
+    RUN_UNTIL(c->ended == 5); /* four that have never answered */
+    test_idle(50);
+    CHECK_EQ(c->started, 5);
+    CHECK_LE(c->fates[BROOD_FATE_CRASHED], 2);
+    CHECK_EQ(unlink(broken), 0);
+    brood_pool_resume(c->pool);
+    FINISH(c);
+    CHECK_EQ(c->fates[BROOD_FATE_DONE] + c->fates[BROOD_FATE_CRASHED], 32);
+    CHECK_GE(c->fates[BROOD_FATE_DONE], 30);
+}
+
 TEST(pool_gives_up_with_tasks_that_wait) {
     CREW(c, .max_workers = 2, .max_failures = 3, .backoff_ms = 1, .wait_ready = true,
          .worker = {.args = BROOD_ARGS(WORKER, "exit", "3")});

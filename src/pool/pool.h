@@ -198,13 +198,15 @@ struct brood_pool {
     size_t number_words;
 
     uint64_t random;
-    bool ever_answered; /* a worker of this pool has */
-    unsigned failures;  /* starts in a row that came to nothing */
-    uint64_t start_us;  /* no worker is started before */
-    uint64_t failed_us; /* when the last one was counted */
-    bool no_starts;     /* too many have failed */
-    bool hopeless;      /* and none that is tried could do better */
-    bool gave_up;       /* and none is left */
+    bool ever_answered;  /* a worker of this pool has */
+    unsigned failures;   /* starts in a row that came to nothing */
+    unsigned crashes;    /* workers in a row that crashed at their first task */
+    uint64_t crashed_us; /* when the last one was counted */
+    uint64_t start_us;   /* no worker is started before */
+    uint64_t failed_us;  /* when the last one was counted */
+    bool no_starts;      /* too many have failed */
+    bool hopeless;       /* and none that is tried could do better */
+    bool gave_up;        /* and none is left */
     brood_failure failure;
 
     bool paused, above, busy, resized;

@@ -334,7 +334,7 @@ static bool takes_too_much(brood__worker *w) {
 /* There is a worker that is of use: so may be others. */
 static void see_success(brood_pool *pool) {
     pool->ever_answered = true;
-    pool->failures = 0;
+    pool->failures = pool->crashes = 0;
     pool->no_starts = pool->hopeless;
 }
 
@@ -461,6 +461,17 @@ static void describe_useless(const brood__worker *w, const char *how, brood_fail
     snprintf(why->message, sizeof why->message, "%s %s", how, when);
 }
 
+/* A task may have brought it down; but where that happens to many, one after another, it is the program. */
+static void see_crash(brood__worker *w) {
+    brood_pool *pool = w->pool;
+    if (w->load == 0 || w->asked_us < pool->crashed_us)
+        return;
+    pool->crashed_us = brood__now_us();
+    pool->crashes++;
+    if (pool->crashes >= pool->options.max_failures)
+        back_off(pool, pool->crashes - pool->options.max_failures + 2);
+}
+
 /*
  * It goes by itself. If it was of no use that counts at the first sign of it, so that the next start is after the
  * back-off; how it went may be known later.
@@ -470,8 +481,12 @@ static void judge(brood__worker *w, const char *how) {
     if (w->judged)
         return;
     w->judged = true;
-    if (w->stopped || w->innocent || w->answered || !is_useless(w))
+    if (w->stopped || w->innocent || w->answered)
         return;
+    if (!is_useless(w)) {
+        see_crash(w);
+        return;
+    }
     w->useless = true;
     describe_useless(w, how, &why);
     brood__pool_start_failed(w->pool, w->asked_us, &why);
