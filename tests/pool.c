@@ -881,6 +881,17 @@ TEST_TORTURE(pool_broadcasts) {
     FINISH(c);
 }
 
+TEST(pool_broadcasts_nothing_that_is_no_message) {
+    CREW(c, .max_workers = 1);
+    CHECK_EQ(brood_pool_broadcast(c->pool, &(brood_body){.json = "{}", .json_len = BROOD_NUL}), 0);
+    CHECK_EQ(brood_pool_broadcast(c->pool, &(brood_body){.json = "{", .json_len = BROOD_NUL}), -EILSEQ);
+    CHECK_EQ(brood_pool_broadcast(c->pool, &(brood_body){0}), -EINVAL);
+    crew_do(c, "work");
+    RUN_UNTIL(c->done == 1);
+    CHECK_EQ(brood_pool_broadcast(c->pool, &(brood_body){.json = "{", .json_len = BROOD_NUL}), -EILSEQ);
+    FINISH(c);
+}
+
 /* --- who gets it --- */
 
 TEST(pool_takes_turns) {

@@ -149,7 +149,11 @@ typedef struct brood_pool_options {
     uint64_t leave_ms;         /**< how long a worker that is to leave may take, then it is stopped; 0: 5000 */
     uint64_t backoff_ms;       /**< before a start after two that came to nothing; doubles with each more; 0: 100 */
     uint64_t max_backoff_ms;   /**< at most so long; 0: 30000 */
-    unsigned max_failures;     /**< so many starts in a row that come to nothing, and no more are tried; 0: 8 */
+    /**
+     * So many starts in a row that come to nothing, and no more are tried; those that were asked for together count once.
+     * After so many crashes in a row of workers at their first task starts back off. 0: 8.
+     */
+    unsigned max_failures;
     /** a worker that has answered so many, less up to an eighth, is replaced; 0: never */
     uint64_t recycle_after_tasks;
     uint64_t recycle_after_ms; /**< one that is so old, less up to an eighth; 0: never */

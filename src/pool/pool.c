@@ -1,8 +1,9 @@
 /*
  * A pool's life: what happens next, whenever something has changed. Tasks that wait go to workers that are free, workers
- * are started for those that are left, and once the pool is closed all of them leave. None of it looks at more than one
- * task or worker; what does, looks at all workers, is the timer, and that is set to the first moment at which one could
- * be late.
+ * are started for those that are left, and once the pool is closed all of them leave. A task that comes, goes or is done
+ * costs the same however many tasks and workers there are, unless the caller picks its worker. All workers are looked at
+ * only where something happens to them, too: by the timer, which is set to the first moment at which one could be late,
+ * after a resize, an abort of what runs, and at the end.
  */
 #include "pool/pool.h"
 
@@ -242,6 +243,8 @@ static bool hand_over_sticky(brood_pool *pool, brood__task *t) {
     }
     brood__worker *w = *lane ? *lane : choose(pool, t);
     *lane = w;
+    if (w)
+        w->has_lane = true;
     return w && hand_over(pool, w, t);
 }
 
@@ -480,7 +483,7 @@ int brood_pool_broadcast_sized(brood_pool *pool, const brood_body *body, size_t 
             return r;
         count += r >= 0;
     }
-    return count;
+    return count > 0 ? count : brood__body_check(pool, body, size);
 }
 
 const brood_failure *brood_pool_failure(const brood_pool *pool) {

@@ -142,6 +142,7 @@ typedef struct brood__worker {
     brood__list ready;      /* in pool->ready, while there are such, and it can take one */
     brood__list tasks;      /* that it was sent, and has not answered: the oldest first */
     unsigned load;          /* how many */
+    bool has_lane;          /* some are its own */
     bool was_up;            /* it has been UP */
     bool crowded;           /* one of them is to be alone */
     bool answered;          /* something, ever */
@@ -247,6 +248,8 @@ void brood__pool_tell(brood_pool *pool, const brood_pool_event *event);
 
 /* --- task.c --- */
 
+/* Whether that could be sent: 0, or what sending it would return. */
+int brood__body_check(brood_pool *pool, const brood_body *body, size_t size);
 /* It has ended, in whatever list it is: tell that now, and forget it. Within uv_run only. */
 void brood__task_end(brood_pool *pool, brood__task *task, brood_outcome *outcome);
 /* The same with the next turn; `why` is static text, or the pool's. */

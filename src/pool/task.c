@@ -35,14 +35,38 @@ static void write_wrapped(brood_writer *w, const brood_body *body, uint64_t tick
     brood_writer_end(w);
 }
 
+static int check_body(const brood_pool *pool, const brood_body *body) {
+    if ((body->json != NULL) + (body->write != NULL) + (body->value != NULL) != 1 || (body->fd_count > 0 && !body->fds))
+        return -EINVAL;
+    return pool->writing ? -EDEADLK : 0;
+}
+
+int brood__body_check(brood_pool *pool, const brood_body *given, size_t size) {
+    brood_writer *w = &pool->writer;
+    brood_body body = {0};
+    if (!given || size > sizeof body)
+        return -EINVAL;
+    memcpy(&body, given, size);
+    int r = check_body(pool, &body);
+    if (r < 0)
+        return r;
+    pool->writing = true;
+    w->len = 0;
+    brood__frame_begin(w);
+    brood__body_write(w, &body);
+    pool->writing = false;
+    r = brood__frame_end(w);
+    brood__writer_trim(w);
+    return r;
+}
+
 /* Into the pool's writer. */
 static int write_frame(brood_pool *pool, const brood_body *body) {
     brood_writer *w = &pool->writer;
     uint64_t ticket = pool->tickets.last + 1;
-    if ((body->json != NULL) + (body->write != NULL) + (body->value != NULL) != 1 || (body->fd_count > 0 && !body->fds))
-        return -EINVAL;
-    if (pool->writing)
-        return -EDEADLK;
+    int r = check_body(pool, body);
+    if (r < 0)
+        return r;
     pool->writing = true;
     w->len = 0;
     brood__frame_begin(w);

@@ -93,9 +93,10 @@ static void give_up_claims(brood__worker *w) {
         pool->due_count--;
     brood__list_remove(&w->due);
     brood__queue_put_back(&pool->queue, &w->waiting);
-    for (size_t i = 0; pool->lanes && i < BROOD__LANES; i++)
+    for (size_t i = 0; w->has_lane && i < BROOD__LANES; i++)
         if (pool->lanes[i] == w)
             pool->lanes[i] = NULL;
+    w->has_lane = false;
 }
 
 static void become(brood__worker *w, brood__worker_state state) {
