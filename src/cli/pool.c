@@ -389,7 +389,7 @@ static int do_batch(const batch_options *options, char *const *command) {
 }
 
 static int pool_main(const cli_host *host, char *const *args) {
-    batch_options options = {0};
+    static batch_options options; /* as what refers to it */
     args_problem problem;
     char *const *command;
     (void)host;

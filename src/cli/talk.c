@@ -440,7 +440,7 @@ static int talk_with(const talk_options *options, char *const *command) {
 }
 
 static int talk_main(const cli_host *host, char *const *args) {
-    talk_options options = {0};
+    static talk_options options; /* as what refers to it */
     args_problem problem;
     char *const *command;
     (void)host;
