@@ -505,6 +505,8 @@ static void enter_namespace(void) {
     h.first = true;
     h.host_fd = BROOD__HOST_FD;
     long r = holder_call(SYS_mount, "none", "/", 0L, (long)(MS_REC | MS_SLAVE), 0L);
+    if (r == -EINVAL) /* in a chroot, that is no mount */
+        r = holder_call(SYS_mount, "none", "/proc", 0L, (long)MS_SLAVE, 0L);
     if (r == 0)
         r = holder_call(SYS_mount, "proc", "/proc", "proc", quiet, 0L);
     if (r < 0)
