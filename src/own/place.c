@@ -176,7 +176,9 @@ ssize_t brood__place_roots(const brood_limits *limits, int *ret_fds, unsigned *r
         }
         if (fd < 0)
             continue;
-        unsigned needed = i == BROOD__UNIFIED ? wanted_by(limits) & controllers_in(fd, "cgroup.controllers") : 0;
+        unsigned needed = i == BROOD__UNIFIED ? wanted_by(limits) : 0;
+        if (needed) /* of those that cgroup2 has here: the others' are in hierarchies of their own */
+            needed &= controllers_in(fd, "cgroup.controllers");
         int place = needed ? find_place(fd, needed) : -1;
         if (place >= 0) {
             brood__close(fd);
