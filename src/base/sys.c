@@ -109,6 +109,21 @@ int brood__open(const char *path, int flags) {
     return fd < 0 ? -errno : brood__fd_lift(fd, 3);
 }
 
+ssize_t brood__read_at(int dir, const char *path, char *ret_text, size_t size) {
+    int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -errno : brood__read(fd, ret_text, size - 1);
+    brood__close(fd);
+    ret_text[n > 0 ? n : 0] = '\0';
+    return n;
+}
+
+int brood__write_at(int dir, const char *path, const char *text) {
+    int fd = openat(dir, path, O_WRONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -errno : brood__write(fd, text, strlen(text));
+    brood__close(fd);
+    return n < 0 ? (int)n : 0;
+}
+
 int brood__eventfd(void) {
     TRY("eventfd", EMFILE);
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

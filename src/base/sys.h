@@ -8,10 +8,17 @@
 
 #include "base/fault.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+
+/* An errno that means want of descriptors or memory, and not that there is no such thing. */
+static inline bool brood__is_shortage(int error) {
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
 
 /* Whether the host has a feature; asked once, and then remembered, unless a test takes it away. */
 bool brood__has(brood__feature feature);
@@ -24,6 +31,10 @@ int brood__pipe(int ret_fds[2]);
 int brood__socket_pair(int ret_fds[2]);
 /* The descriptor, or a negative errno. */
 int brood__open(const char *path, int flags);
+/* A small file of a directory, as /proc and cgroups have them, and a NUL behind it: its length, or a negative errno. */
+ssize_t brood__read_at(int dir, const char *path, char *ret_text, size_t size);
+/* 0, or a negative errno. */
+int brood__write_at(int dir, const char *path, const char *text);
 int brood__eventfd(void);
 /* So long, and nobody's yet; it can be sealed. */
 int brood__memfd(size_t size);

@@ -38,10 +38,7 @@ typedef struct visit {
 /* Whether the process of this directory of /proc is in the cgroup, or below it. */
 static bool is_in(int proc, const char *name) {
     char text[PATH_MAX + 512];
-    int fd = openat(proc, "cgroup", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : brood__read(fd, text, sizeof text - 1);
-    brood__close(fd);
-    text[n > 0 ? n : 0] = '\0';
+    brood__read_at(proc, "cgroup", text, sizeof text);
     const char *own = strstr(text, "0::/");
     return own && strstr(own, name);
 }
@@ -103,10 +100,7 @@ static void kill_one(int proc, void *data) {
 static bool is_empty(int parent_fd, const char *name) {
     char path[BROOD__CGROUP_NAME_SIZE + 16], text[256];
     snprintf(path, sizeof path, "%s/cgroup.events", name);
-    int fd = openat(parent_fd, path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : brood__read(fd, text, sizeof text - 1);
-    brood__close(fd);
-    text[n > 0 ? n : 0] = '\0';
+    brood__read_at(parent_fd, path, text, sizeof text);
     return strstr(text, "populated 0") != NULL;
 }
 
@@ -133,12 +127,7 @@ static bool take_away(int parent_fd, const char *name) {
 static int kill_named(int parent_fd, const char *name) {
     char path[BROOD__CGROUP_NAME_SIZE + 16];
     snprintf(path, sizeof path, "%s/cgroup.kill", name);
-    int fd = openat(parent_fd, path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t n = brood__write(fd, "1", 1);
-    brood__close(fd);
-    return n < 0 ? (int)n : 0;
+    return brood__write_at(parent_fd, path, "1");
 }
 
 int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns) {

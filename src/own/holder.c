@@ -127,9 +127,8 @@ static int open_holder(bool in_namespace, brood__holder *ret, brood_failure *why
     int file = open_image();
     if (file < 0)
         return brood__fail(why, file, BROOD_STEP_HOLDER, NULL,
-                           file == -EMFILE || file == -ENFILE || file == -ENOMEM
-                               ? NULL
-                               : "a program cannot be run from memory here (see vm.memfd_noexec)");
+                           brood__is_shortage(file) ? NULL
+                                                    : "a program cannot be run from memory here (see vm.memfd_noexec)");
     int r = brood__socket_pair(line);
     if (r < 0)
         return brood__fail(why, r, BROOD_STEP_HOLDER, NULL, NULL);

@@ -68,12 +68,9 @@ static bool parse(const char *text, process *ret) {
 /* True: it is alive. */
 static bool look_at(listing *l, int dir, const char *path, process *ret) {
     char text[1024];
-    int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-        l->error = -errno; /* else it has gone */
-    ssize_t n = fd < 0 ? -1 : brood__read(fd, text, sizeof text - 1);
-    brood__close(fd);
-    text[n > 0 ? n : 0] = '\0';
+    ssize_t n = brood__read_at(dir, path, text, sizeof text);
+    if (n == -EMFILE || n == -ENFILE)
+        l->error = (int)n; /* else it has gone */
     return parse(text, ret);
 }
 

@@ -59,27 +59,11 @@ static unsigned wanted_by(const brood_limits *limits) {
     return (limits->memory ? 1U : 0) | (limits->pids ? 2U : 0) | (limits->cpu_percent ? 4U : 0);
 }
 
-/* A small file of a directory, whole and ending with NUL. */
-static ssize_t read_text(int dir, const char *name, char *ret_text, size_t size) {
-    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -errno : brood__read(fd, ret_text, size - 1);
-    brood__close(fd);
-    ret_text[n > 0 ? n : 0] = '\0';
-    return n;
-}
-
-static int write_text(int dir, const char *name, const char *text) {
-    int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -errno : brood__write(fd, text, strlen(text));
-    brood__close(fd);
-    return n < 0 ? (int)n : 0;
-}
-
 /* A bit for each of our controllers that the file lists. */
 static unsigned controllers_in(int dir, const char *name) {
     char text[512], *rest;
     unsigned found = 0;
-    read_text(dir, name, text, sizeof text);
+    brood__read_at(dir, name, text, sizeof text);
     for (char *word = strtok_r(text, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest))
         for (unsigned i = 0; i < CONTROLLERS; i++)
             if (strcmp(word, controllers[i]) == 0)
@@ -128,7 +112,7 @@ static bool may_leave(int dir, const char *path) {
     if (strncmp(name, "brood-", 6) == 0 && strncmp(name, "brood-host-", 11) != 0)
         return false;
     for (unsigned i = 0; i < CONTROLLERS; i++)
-        if (read_text(dir, limits[i], text, sizeof text) > 0 && strncmp(text, "max", 3) != 0)
+        if (brood__read_at(dir, limits[i], text, sizeof text) > 0 && strncmp(text, "max", 3) != 0)
             return false;
     return true;
 }
@@ -154,11 +138,6 @@ static int find_place(int root, unsigned wanted) {
     }
 }
 
-/* Want of descriptors, and not that there is none. */
-static bool is_short(int error) {
-    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
-}
-
 ssize_t brood__place_roots(const brood_limits *limits, int *ret_fds, unsigned *ret_hierarchies, bool *ret_in_root) {
     const bool wanted[] = {[BROOD__UNIFIED] = true,
                            [BROOD__MEMORY] = limits->memory,
@@ -169,7 +148,7 @@ ssize_t brood__place_roots(const brood_limits *limits, int *ret_fds, unsigned *r
     *ret_in_root = false;
     for (brood__hierarchy i = BROOD__UNIFIED; brood__has(BROOD__CGROUP) && i < BROOD__HIERARCHIES; i++) {
         int fd = wanted[i] ? open_root(i) : -ENOENT;
-        if (is_short(fd)) {
+        if (brood__is_shortage(fd)) {
             while (count > 0)
                 brood__close(ret_fds[--count]);
             return fd;
@@ -214,7 +193,7 @@ static int hand_on(int dir, unsigned wanted) {
         if (!(wanted >> i & 1))
             continue;
         snprintf(text, sizeof text, "+%s", controllers[i]);
-        int r = write_text(dir, "cgroup.subtree_control", text);
+        int r = brood__write_at(dir, "cgroup.subtree_control", text);
         any = any || r == 0;
         if (r < 0)
             result = r;
@@ -224,7 +203,7 @@ static int hand_on(int dir, unsigned wanted) {
 
 static bool has_processes(int dir) {
     char text[16];
-    return read_text(dir, "cgroup.procs", text, sizeof text) > 0;
+    return brood__read_at(dir, "cgroup.procs", text, sizeof text) > 0;
 }
 
 /*
@@ -237,13 +216,13 @@ static int move_down_and_hand_on(int dir, unsigned wanted) {
     snprintf(procs, sizeof procs, "%s/cgroup.procs", leaf);
     if (mkdirat(dir, leaf, 0755) < 0 && errno != EEXIST)
         return -errno;
-    int r = write_text(dir, procs, "0");
+    int r = brood__write_at(dir, procs, "0");
     if (r == 0 && has_processes(dir))
         r = -EBUSY;
     if (r == 0)
         r = hand_on(dir, wanted);
     if (r < 0)
-        write_text(dir, "cgroup.procs", "0");
+        brood__write_at(dir, "cgroup.procs", "0");
     if (r < 0)
         unlinkat(dir, leaf, AT_REMOVEDIR);
     return r;

@@ -211,7 +211,7 @@ static int limit_memory(brood__plan *plan, const int *roots) {
     if (r != -ENOENT)
         return r;
     int dir = old_place(roots, BROOD__MEMORY, "memory");
-    if (cgroup_is_short(dir))
+    if (brood__is_shortage(dir))
         return dir;
     if (dir < 0) {
         plan->memory_each = bytes;
@@ -229,7 +229,7 @@ static int limit_pids(brood__plan *plan, const int *roots) {
     if (r == -ENOENT) {
         dir = old_place(roots, BROOD__PIDS, "pids");
         if (dir < 0)
-            return cgroup_is_short(dir) ? dir : -EOPNOTSUPP;
+            return brood__is_shortage(dir) ? dir : -EOPNOTSUPP;
         r = write_number(dir, "pids.max", plan->tree.pids, "");
         if (r == 0)
             r = add_join(plan, BROOD__PIDS);
@@ -245,7 +245,7 @@ static int limit_cpu(brood__plan *plan, const int *roots) {
         return r;
     int dir = old_place(roots, BROOD__CPU, "cpu");
     if (dir < 0)
-        return cgroup_is_short(dir) ? dir : -EOPNOTSUPP;
+        return brood__is_shortage(dir) ? dir : -EOPNOTSUPP;
     write_number(dir, "cpu.cfs_period_us", CPU_PERIOD_US, "");
     r = write_number(dir, "cpu.cfs_quota_us", quota_us, "");
     if (r == -EINVAL) /* a quota around it is lower, which holds as well */

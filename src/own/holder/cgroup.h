@@ -5,9 +5,9 @@
 #ifndef BROOD_OWN_HOLDER_CGROUP_H
 #define BROOD_OWN_HOLDER_CGROUP_H
 
+#include "base/sys.h"
 #include "process/plan.h"
 
-#include <errno.h>
 #include <poll.h>
 
 /*
@@ -15,11 +15,6 @@
  * into it; or a negative errno, and nothing is left: no right to, or it could not be killed.
  */
 int cgroup_make(int root, bool in_root);
-
-/* An errno that means want of descriptors or memory, and not that there is no cgroup to be had. */
-static inline bool cgroup_is_short(int error) {
-    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
-}
 
 /*
  * Limit what the plan says, in it or in others that are made for it and that the plan then joins; memory else for each

@@ -252,7 +252,7 @@ static void report_failure(int step, int error, int index) {
 /* Born in the cgroup, or where that is not allowed, but the cgroup is ours, joining it before it is the program. */
 static long launch_into(brood__launch *launch, int cgroup, int *ret_pidfd) {
     long pid = holder_launch(launch, cgroup, ret_pidfd);
-    if (pid >= 0 || pid == -EAGAIN || cgroup_is_short((int)pid)) /* as it would be without */
+    if (pid >= 0 || pid == -EAGAIN || brood__is_shortage((int)pid)) /* as it would be without */
         return pid;
     int r = cgroup_join(launch->plan);
     if (r < 0)
@@ -281,12 +281,12 @@ static long launch_program(brood__launch *launch, int *roots, int *ret_pidfd) {
     if (cgroup >= 0) {
         limit_tree(plan, roots);
         long pid = launch_into(launch, cgroup, ret_pidfd);
-        if (pid >= 0 || pid == -EAGAIN || cgroup_is_short((int)pid))
+        if (pid >= 0 || pid == -EAGAIN || brood__is_shortage((int)pid))
             return pid;
         cgroup_joined(plan);
         cgroup_remove();
     }
-    if (cgroup_is_short(cgroup) && root >= 0)
+    if (brood__is_shortage(cgroup) && root >= 0)
         report_failure(BROOD_STEP_HOLDER, -cgroup, 0);
     if (plan->needs_cgroup)
         report_failure(BROOD_STEP_HOLDER, EOPNOTSUPP, 0);
