@@ -7,21 +7,15 @@
 
 #include "base/sys.h"
 #include "own/holder.h"
+#include "process/start.h"
 
 #include <errno.h>
 #include <linux/close_range.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdalign.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TRIAL_STACK 16384
 #define TRIAL_CODE 42
-
-/* clone(2) by the C library's other name, which no sanitizer takes for a fork. */
-extern int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 
 static bool is_want(int result) {
     return result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -EAGAIN || result == -ENOSPC;
@@ -56,25 +50,9 @@ BROOD__RAW static int trial_main(void *the_trial) {
     return 0;
 }
 
-/* With every signal blocked, as in a start: the host's handlers must not run in it. */
-static int trial_start(trial *t) {
-    alignas(16) char stack[TRIAL_STACK];
-    const uint64_t all = ~(uint64_t)0;
-    uint64_t before;
-    int r = brood__fault("clone", EAGAIN);
-    if (r < 0)
-        return r;
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
-    r = __clone(trial_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, t, &t->pidfd);
-    if (r < 0)
-        r = -errno;
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
-    return r;
-}
-
 static int trial_run(trial *t) {
     *t = (trial){.pidfd = -1, .reaped = -ENODATA};
-    int pid = trial_start(t);
+    int pid = brood__clone(trial_main, t, 0, &t->pidfd);
     if (pid < 0)
         return pid;
     if (t->pidfd < 0) {

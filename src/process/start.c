@@ -179,7 +179,7 @@ void brood__plan_done(brood__plan *plan) {
  * Every signal is blocked around it, the C library's own included (hence the raw call): the child starts with this mask
  * and with the host's handlers, none of which may run in it.
  */
-static int clone_child(brood__launch *l, int *ret_pidfd) {
+int brood__clone(int (*main)(void *), void *data, int more_flags, int *ret_pidfd) {
     alignas(16) char stack[CHILD_STACK];
     const uint64_t all = ~(uint64_t)0;
     uint64_t before;
@@ -187,12 +187,16 @@ static int clone_child(brood__launch *l, int *ret_pidfd) {
     if (r < 0)
         return r;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
-    r = __clone(brood__child_main, stack + sizeof stack,
-                CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | l->plan->new_namespaces, l, ret_pidfd);
+    r = __clone(main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | more_flags, data,
+                ret_pidfd);
     if (r < 0)
         r = -errno;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
     return r;
+}
+
+static int clone_child(brood__launch *l, int *ret_pidfd) {
+    return brood__clone(brood__child_main, l, l->plan->new_namespaces, ret_pidfd);
 }
 
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;

@@ -24,6 +24,12 @@ typedef struct brood__process {
 int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *ret_failure);
 
 /*
+ * The clone of a start: `main`, which makes nothing but system calls and never returns, runs in the host's memory while
+ * this thread is suspended. Its pid, or a negative errno.
+ */
+int brood__clone(int (*main)(void *), void *data, int more_flags, int *ret_pidfd);
+
+/*
  * The halves of a start that somebody else carries out: open what the slots need, so that each has its `source`; put a
  * report into words, and return its error; close what is not the host's, and if it failed the host's ends as well.
  */
