@@ -526,6 +526,25 @@ TEST(tree_whose_holder_is_stopped_while_it_ends_all) {
         stop_while_ending(t, after_us);
 }
 
+/* Again and again, by its program, which is killed as soon as it is there: it was closed while it was started. */
+TEST(tree_whose_start_is_taken_back_while_its_holder_is_stopped) {
+    const char *stops = "echo >&3; n=0; while [ $n -lt 20000 ]; do n=$((n+1)); kill -STOP $PPID; k=0; "
+                        "while [ $k -lt 30 ]; do k=$((k+1)); done; done; exec sleep 1000";
+    watch *w = watch_new();
+    int runs[2];
+    char byte;
+    CHECK_EQ(pipe2(runs, O_CLOEXEC), 0);
+    brood_slot slot = {.slot = 3, .io = {.kind = BROOD_STDIO_FD, .fd = runs[1]}};
+    START_KEPT(w, .args = BROOD_ARGS("sh", "-c", stops), .offload = true, .slots = &slot, .slot_count = 1,
+               .own = BROOD_OWN_TREE);
+    CHECK_EQ(read(runs[0], &byte, 1), 1);
+    brood_child_close(w->child);
+    RUN();
+    CHECK_EQ(close(runs[1]), 0);
+    CHECK_EQ(read(runs[0], &byte, 1), 0);
+    CHECK_EQ(close(runs[0]), 0);
+}
+
 /* By its own program, which then ends: somebody has to notice. */
 TEST(tree_whose_holder_is_stopped_by_its_program) {
     RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "signal-parent", "STOP", "exit", "3"), TREE);

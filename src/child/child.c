@@ -112,15 +112,19 @@ void brood__child_tell_later(brood_child *c) {
 
 /* --- stopping --- */
 
+/* All that it owns; and if they are to end by it, it is looked after until they have. */
 void brood__child_signal_all(brood_child *c, int signal) {
     brood__trace("signal", c->owned.process.pid, signal, NULL);
     brood__owned_signal_all(&c->owned, signal);
+    brood__owned_urge(&c->owned, &c->deadlines, brood__now_us());
+    brood__child_update_timer(c);
 }
 
 static void send_stop(brood_child *c) {
     brood__trace("stop", c->owned.process.pid, 0, brood_reason_text(c->deadlines.reason));
     brood__trace("signal", c->owned.process.pid, c->kill_signal, NULL);
     brood__owned_ask_to_stop(&c->owned, c->kill_signal);
+    brood__owned_urge(&c->owned, &c->deadlines, brood__now_us());
     if (c->kill_signal != SIGKILL)
         brood__trace("signal", c->owned.process.pid, SIGCONT, NULL);
 }
@@ -259,7 +263,6 @@ static void act_on(brood_child *c, brood__due due) {
     case BROOD__DUE_KILL:
         if (c->state != BROOD__STARTING)
             brood__child_signal_all(c, SIGKILL);
-        brood__owned_urge(&c->owned, &c->deadlines, brood__now_us());
         finish_if_done(c);
         break;
     case BROOD__DUE_CHECK:
