@@ -3,11 +3,11 @@
  *
  *     tiny      N tasks that give a number back, C of them handed over at a time
  *     busy      the same, each of 1 ms of CPU time
- *     queued    N tasks handed over at once
+ *     queued    N tasks handed over at once; `queued_bytes` is what each of them takes while it waits
  *     recover   N times: a task that kills its worker, and one behind it; the figure is the second one's time, which is
  *               that of a successor
  *
- * The worker is this program, by brood_worker_main, or any other that is named: bench/peers/pool_worker.mjs. SPARE workers
+ * Of the workers a round tells the mean Pss and Private_Dirty. The worker is this program, by brood_worker_main, or any other that is named: bench/peers/pool_worker.mjs. SPARE workers
  * are kept ready beyond WORKERS. The peers take the same arguments: bench/peers/pool.mjs, bench/peers/pool.py.
  *
  *     bench-pool tiny|busy|queued|recover N WORKERS PREFETCH C SPARE [WORKER [ARGUMENT...]]
@@ -17,6 +17,7 @@
 #include <brood.h>
 #include <uv.h>
 
+#include <malloc.h>
 #include <signal.h>
 
 static bench_run run;
@@ -24,7 +25,17 @@ static brood_pool *pool;
 static unsigned given, done;
 static bool busy, recovers;
 
+enum { MOST_MEASURED = 64 };
+static pid_t workers[MOST_MEASURED + 1]; /* by their numbers */
+
 /* --- the worker --- */
+
+/* The peers in Node count the time that passes, in which they may be kept from the CPU. */
+static uint64_t cpu_ns(void) {
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+}
 
 static int work(brood_value task, brood_writer *result, void *data) {
     double spin_us = 0, number = 0;
@@ -32,7 +43,7 @@ static int work(brood_value task, brood_writer *result, void *data) {
     if (brood_value_double(brood_value_get(task, "number"), &number) < 0)
         raise(SIGKILL);
     if (brood_value_double(brood_value_get(task, "spin_us"), &spin_us) == 0)
-        for (uint64_t until = bench_now_ns() + (uint64_t)spin_us * 1000; bench_now_ns() < until;)
+        for (uint64_t until = cpu_ns() + (uint64_t)spin_us * 1000; cpu_ns() < until;)
             ;
     brood_writer_double(result, number);
     return 0;
@@ -71,13 +82,34 @@ static void give_one(void) {
     give(text, finished, 3);
 }
 
+static void on_event(brood_pool *told, const brood_pool_event *event, void *data) {
+    (void)told, (void)data;
+    if (event->worker <= MOST_MEASURED && event->kind == BROOD_POOL_WORKER_STARTED)
+        workers[event->worker] = event->pid;
+}
+
+static long mean_kb(const char *name) {
+    long sum = 0, count = 0;
+    for (int i = 1; i <= MOST_MEASURED; i++) {
+        long kb = workers[i] ? bench_rollup_kb(workers[i], name) : -1;
+        sum += kb > 0 ? kb : 0;
+        count += kb >= 0;
+    }
+    return count > 0 ? sum / count : -1;
+}
+
 static void do_round(void) {
+    char memory[128];
     given = done = 0;
+    size_t before = mallinfo2().uordblks;
     bench_run_begin(&run);
     for (unsigned i = 0; i < run.c && given < run.n; i++)
         give_one();
+    size_t after = mallinfo2().uordblks;
     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
-    bench_run_end(&run, NULL);
+    snprintf(memory, sizeof memory, "\"queued_bytes\":%.1f,\"worker_pss_kb\":%ld,\"worker_dirty_kb\":%ld",
+             (double)(after - before) / run.c, mean_kb("Pss:"), mean_kb("Private_Dirty:"));
+    bench_run_end(&run, memory);
     if (done != run.n)
         bench_fail("a round", "some tasks have had no outcome");
 }
@@ -101,6 +133,7 @@ int main(int argc, char **argv) {
         .prefetch = bench_number(argv[4]),
         .spare_workers = bench_number(argv[6]),
         .max_failures = UINT32_MAX,
+        .on_event = on_event,
     };
     if (brood_pool_open(uv_default_loop(), &options, &pool, &why) < 0)
         bench_fail("brood_pool_open", why.message);
