@@ -5,7 +5,7 @@
  *     busy      the same, each of 1 ms of CPU time
  *     queued    N tasks handed over at once; `queued_bytes` is what each of them takes while it waits
  *     recover   N times: a task that kills its worker, and one behind it; the figure is the second one's time, which is
- *               that of a successor
+ *               that of a successor. The spare workers are ready each time; one that is named says when it is
  *
  * Of the workers a round tells the mean Pss and Private_Dirty. The worker is this program, by brood_worker_main, or any other that is named: bench/peers/pool_worker.mjs. SPARE workers
  * are kept ready beyond WORKERS. The peers take the same arguments: bench/peers/pool.mjs, bench/peers/pool.py.
@@ -24,6 +24,7 @@ static bench_run run;
 static brood_pool *pool;
 static unsigned given, done;
 static bool busy, recovers;
+static unsigned all_workers; /* with the spare ones */
 
 enum { MOST_MEASURED = 64 };
 static pid_t workers[MOST_MEASURED + 1]; /* by their numbers */
@@ -60,7 +61,7 @@ static void finished(const brood_outcome *outcome, void *data) {
         bench_fail("a task", outcome->message);
     bench_run_took(&run, since);
     done++;
-    if (given < run.n)
+    if (given < run.n && !recovers)
         give_one();
 }
 
@@ -82,6 +83,16 @@ static void give_one(void) {
     give(text, finished, 3);
 }
 
+/* The next worker is killed when all are there. */
+static void look_at_workers(uv_timer_t *timer) {
+    brood_pool_stats stats;
+    brood_pool_stats_get(pool, &stats);
+    if (given == run.n)
+        uv_timer_stop(timer);
+    else if (given == done && stats.up == all_workers)
+        give_one();
+}
+
 static void on_event(brood_pool *told, const brood_pool_event *event, void *data) {
     (void)told, (void)data;
     if (event->worker <= MOST_MEASURED && event->kind == BROOD_POOL_WORKER_STARTED)
@@ -99,11 +110,15 @@ static long mean_kb(const char *name) {
 }
 
 static void do_round(void) {
+    static uv_timer_t timer;
     char memory[128];
+    uv_timer_init(uv_default_loop(), &timer);
     given = done = 0;
     size_t before = mallinfo2().uordblks;
     bench_run_begin(&run);
-    for (unsigned i = 0; i < run.c && given < run.n; i++)
+    if (recovers)
+        uv_timer_start(&timer, look_at_workers, 0, 1);
+    for (unsigned i = 0; i < run.c && given < run.n && !recovers; i++)
         give_one();
     size_t after = mallinfo2().uordblks;
     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
@@ -126,12 +141,14 @@ int main(int argc, char **argv) {
     recovers = strcmp(argv[1], "recover") == 0;
     if (strcmp(argv[1], "queued") == 0)
         run.c = run.n;
+    all_workers = bench_number(argv[3]) + bench_number(argv[6]);
     brood_pool_options options = {
         .worker = {.args = argc > 7 ? (const char *const *)argv + 7 : self},
         .max_workers = bench_number(argv[3]),
         .min_workers = bench_number(argv[3]),
         .prefetch = bench_number(argv[4]),
         .spare_workers = bench_number(argv[6]),
+        .wait_ready = recovers && argc > 7,
         .max_failures = UINT32_MAX,
         .on_event = on_event,
     };

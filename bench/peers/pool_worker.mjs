@@ -2,6 +2,8 @@
 
 import process from 'node:process';
 
+process.send('ready');
+
 process.on('message', ({ id, number, spin_us: spin }) => {
   if (number === undefined) process.kill(process.pid, 'SIGKILL');
   if (spin) for (const until = performance.now() + spin / 1000; performance.now() < until; );
