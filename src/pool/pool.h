@@ -259,18 +259,37 @@ void brood__task_tell_finished(brood_pool *pool);
 /* All that waits. */
 void brood__task_finish_queued(brood_pool *pool, brood_fate fate, const char *why);
 
+/* --- failures.c --- */
+
+/* One that was asked for then has come to nothing: later ones wait, and in the end there are none. */
+void brood__pool_start_failed(brood_pool *pool, uint64_t asked_us, const brood_failure *why);
+/* There is a worker that is of use: so may be others. */
+void brood__pool_see_success(brood_pool *pool);
+/*
+ * It goes by itself. If it was of no use that counts at the first sign of it, so that the next start is after the
+ * back-off; how it went may be known later, and is told then.
+ */
+void brood__worker_judge(brood__worker *worker, const char *how);
+void brood__worker_tell_useless(brood__worker *worker, const char *how);
+
+/* --- place.c --- */
+
+/* Whether it can take this one now, and may: no more workers have something to do than are to. */
+bool brood__worker_takes(const brood__worker *worker, const brood__task *task);
+/* The task, of the queue's, is to be its own, when it can take it. */
+void brood__worker_keep(brood__worker *worker, brood__task *task);
+void brood__worker_become(brood__worker *worker, brood__worker_state state);
+/* It has so many tasks now. */
+void brood__worker_set_load(brood__worker *worker, unsigned load);
+
 /* --- worker.c --- */
 
 /* Start one more, off the loop. 0, or why not. */
 int brood__worker_start(brood_pool *pool, brood_failure *why);
-/* One that was asked for then has come to nothing: later ones wait, and in the end there are none. */
-void brood__pool_start_failed(brood_pool *pool, uint64_t asked_us, const brood_failure *why);
+/* That event, of this worker. */
+void brood__worker_tell(brood__worker *worker, brood_pool_event event);
 /* Send it the task, which is in no list. 0; -EPIPE, -ENOMEM: it is in no list still. */
 int brood__worker_send(brood__worker *worker, brood__task *task);
-/* The task, of the queue's, is to be its own, when it can take it. */
-void brood__worker_keep(brood__worker *worker, brood__task *task);
-/* Whether it can take this one now, and may: no more workers have something to do than are to. */
-bool brood__worker_takes(const brood__worker *worker, const brood__task *task);
 /* What is late at it. Returns when to look again. */
 uint64_t brood__worker_check(brood__worker *worker, uint64_t now_us);
 /* It takes no more tasks, ends those that it has, and leaves. */

@@ -16,113 +16,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LONG_LIFE_US 60000000 /* whoever lived so long was no start that came to nothing */
-#define MEASURE_US 1000000    /* between two looks at a worker's memory */
-#define DISCONNECTED_MS 500   /* so long after its channel's end the worker's own is waited for */
+#define MEASURE_US 1000000  /* between two looks at a worker's memory */
+#define DISCONNECTED_MS 500 /* so long after its channel's end the worker's own is waited for */
 
 static brood__task *oldest(const brood__worker *w) {
     return brood__list_empty(&w->tasks) ? NULL : BROOD__OUTER(w->tasks.next, brood__task, node);
 }
 
-static void tell(brood__worker *w, brood_pool_event event) {
+void brood__worker_tell(brood__worker *w, brood_pool_event event) {
     event.worker = w->number;
     event.pid = w->child ? brood_child_pid(w->child) : 0;
     brood__pool_tell(w->pool, &event);
-}
-
-/* --- where it stands --- */
-
-static bool takes_more(const brood__worker *w) {
-    return w->state == BROOD__WORKER_UP && !w->broken_off && w->load < w->pool->options.prefetch &&
-           !(w->crowded && w->load > 0);
-}
-
-/* By turns: all are in one list, and whoever got a task goes to its end. */
-static void update_turn(brood__worker *w, bool got_one) {
-    brood_pool *pool = w->pool;
-    if (got_one || !takes_more(w))
-        brood__list_remove(&w->place);
-    if (takes_more(w) && brood__list_empty(&w->place))
-        brood__list_append(&pool->free[0], &w->place);
-    pool->free_used = !brood__list_empty(&pool->free[0]);
-}
-
-static bool can_take(const brood__worker *w, const brood__task *t) {
-    return takes_more(w) && !(t->alone && w->load > 0);
-}
-
-bool brood__worker_takes(const brood__worker *w, const brood__task *t) {
-    return can_take(w, t) && (w->load > 0 || w->pool->working < w->pool->options.max_workers);
-}
-
-static brood__task *first_waiting(const brood__worker *w) {
-    return brood__list_empty(&w->waiting) ? NULL : BROOD__OUTER(w->waiting.next, brood__task, node);
-}
-
-static void update_ready(brood__worker *w) {
-    brood__task *t = first_waiting(w);
-    brood__list_remove(&w->ready);
-    if (t && can_take(w, t))
-        brood__list_append(&w->pool->ready[w->load == 0], &w->ready);
-}
-
-/* Whether it takes one more, and after how many. */
-static void update_place(brood__worker *w, bool got_one) {
-    brood_pool *pool = w->pool;
-    update_ready(w);
-    if (pool->options.balance == BROOD_BALANCE_TURNS) {
-        update_turn(w, got_one);
-        return;
-    }
-    if (!brood__list_empty(&w->place)) {
-        brood__list *level = w->place.next;
-        brood__list_remove(&w->place);
-        if (brood__list_empty(level)) /* it was the last one there: what is left is the list's head */
-            pool->free_used &= ~(UINT64_C(1) << (level - pool->free));
-    }
-    if (!takes_more(w))
-        return;
-    brood__list_append(pool->free[w->load].next, &w->place); /* at the front: those behind stay idle, and may leave */
-    pool->free_used |= UINT64_C(1) << w->load;
-}
-
-/* It takes no more tasks: what was kept for it is anybody's. */
-static void give_up_claims(brood__worker *w) {
-    brood_pool *pool = w->pool;
-    if (!brood__list_empty(&w->due))
-        pool->due_count--;
-    brood__list_remove(&w->due);
-    brood__queue_put_back(&pool->queue, &w->waiting);
-    for (size_t i = 0; w->has_lane && i < BROOD__LANES; i++)
-        if (pool->lanes[i] == w)
-            pool->lanes[i] = NULL;
-    w->has_lane = false;
-}
-
-static void become(brood__worker *w, brood__worker_state state) {
-    brood_pool *pool = w->pool;
-    brood__pool_account(pool);
-    bool worked = w->state == BROOD__WORKER_UP && w->load > 0, works = state == BROOD__WORKER_UP && w->load > 0;
-    pool->count[w->state]--;
-    pool->count[state]++;
-    pool->working += (unsigned)works - (unsigned)worked;
-    w->state = state;
-    if (state != BROOD__WORKER_UP)
-        give_up_claims(w);
-    update_place(w, false);
-}
-
-static void set_load(brood__worker *w, unsigned load) {
-    bool got_one = load > w->load;
-    if (w->state == BROOD__WORKER_UP && (load > 0) != (w->load > 0)) {
-        brood__pool_account(w->pool);
-        w->pool->working += (unsigned)(load > 0) - (unsigned)(w->load > 0);
-    }
-    w->load = load;
-    w->crowded = w->crowded && load > 0;
-    if (load == 0)
-        w->idle_us = brood__now_us();
-    update_place(w, got_one);
 }
 
 static void wake_for(brood__worker *w) {
@@ -134,8 +38,8 @@ static void wake_for(brood__worker *w) {
 static void leave(brood__worker *w, const char *why) {
     if (w->state >= BROOD__WORKER_LEAVING)
         return;
-    become(w, BROOD__WORKER_LEAVING);
-    tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_LEAVING, .detail = why});
+    brood__worker_become(w, BROOD__WORKER_LEAVING);
+    brood__worker_tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_LEAVING, .detail = why});
 }
 
 /* It was told to, or has itself said that it will: it has so long for it. */
@@ -169,7 +73,7 @@ static void take_from(brood__worker *w, brood__task *t) {
     t->worker = NULL;
     if (t == w->guilty)
         w->guilty = NULL;
-    set_load(w, w->load - 1);
+    brood__worker_set_load(w, w->load - 1);
     if (was_oldest)
         begin_oldest(w);
     if (w->state == BROOD__WORKER_RETIRING && !w->broken_off) /* else it is stopped, from within uv_run */
@@ -223,17 +127,12 @@ int brood__worker_send(brood__worker *w, brood__task *t) {
     t->attempts++;
     t->begun_us = brood__now_us();
     w->crowded = w->crowded || t->alone;
-    set_load(w, w->load + 1);
+    brood__worker_set_load(w, w->load + 1);
     if (w->load == 1)
         wake_for(w);
-    tell(w,
-         (brood_pool_event){.kind = BROOD_POOL_TASK_SENT, .ticket = t->ticket, .attempt = t->attempts, .detail = ""});
+    brood__worker_tell(
+        w, (brood_pool_event){.kind = BROOD_POOL_TASK_SENT, .ticket = t->ticket, .attempt = t->attempts, .detail = ""});
     return 0;
-}
-
-void brood__worker_keep(brood__worker *w, brood__task *t) {
-    brood__queue_set_aside(&w->pool->queue, t, &w->waiting);
-    update_ready(w);
 }
 
 static void requeue(brood__worker *w, brood__task *t, const char *why) {
@@ -243,11 +142,11 @@ static void requeue(brood__worker *w, brood__task *t, const char *why) {
     t->number = 0;
     w->pool->stats.requeued++;
     brood__queue_put(&w->pool->queue, t);
-    tell(w, (brood_pool_event){.kind = BROOD_POOL_TASK_REQUEUED,
-                               .ticket = t->ticket,
-                               .attempt = t->attempts + 1,
-                               .run_us = brood__now_us() - begun,
-                               .detail = why});
+    brood__worker_tell(w, (brood_pool_event){.kind = BROOD_POOL_TASK_REQUEUED,
+                                             .ticket = t->ticket,
+                                             .attempt = t->attempts + 1,
+                                             .run_us = brood__now_us() - begun,
+                                             .detail = why});
 }
 
 /* The worker has ended, and this one of its tasks is the reason. */
@@ -298,9 +197,9 @@ static void get_ready(brood__worker *w) {
     w->was_up = true;
     w->until_us = BROOD__NEVER;
     w->idle_us = brood__now_us();
-    become(w, BROOD__WORKER_UP);
+    brood__worker_become(w, BROOD__WORKER_UP);
     wake_for(w);
-    tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_READY, .detail = ""});
+    brood__worker_tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_READY, .detail = ""});
     if (!brood__list_empty(&pool->due)) /* whose successor it is */
         recycle(BROOD__OUTER(pool->due.next, brood__worker, due));
 }
@@ -318,7 +217,8 @@ static brood__task *task_of(const brood__worker *w, brood_value message) {
 
 static void see_stray(brood__worker *w) {
     w->pool->stats.strays++;
-    tell(w, (brood_pool_event){.kind = BROOD_POOL_STRAY, .detail = "it answered what it had not been asked"});
+    brood__worker_tell(
+        w, (brood_pool_event){.kind = BROOD_POOL_STRAY, .detail = "it answered what it had not been asked"});
 }
 
 /* It is looked at once in a while, for /proc costs more than a small task. */
@@ -330,13 +230,6 @@ static bool takes_too_much(brood__worker *w) {
     bool held = owned->holder.line >= 0; /* then all that it left behind is its holder's */
     w->measured_us = now;
     return brood__tree_memory(held ? owned->holder.pid : owned->process.pid, !held) > most;
-}
-
-/* There is a worker that is of use: so may be others. */
-static void see_success(brood_pool *pool) {
-    pool->ever_answered = true;
-    pool->failures = pool->crashes = 0;
-    pool->no_starts = pool->hopeless;
 }
 
 static void see_answer(brood__worker *w, brood__task *t, const brood_message *message, brood_value result,
@@ -351,7 +244,7 @@ static void see_answer(brood__worker *w, brood__task *t, const brood_message *me
         outcome.message = "done";
     }
     w->answered = true;
-    see_success(w->pool);
+    brood__pool_see_success(w->pool);
     w->done++;
     take_from(w, t);
     if (w->done >= w->done_most || takes_too_much(w))
@@ -411,103 +304,12 @@ static const char *describe_end(const char *who, const brood_exit *e, char *text
     return text;
 }
 
-/* Workers were of no use, so many times: the next one after a while, if these were not the first. */
-static void back_off(brood_pool *pool, unsigned times) {
-    const brood_pool_options *o = &pool->options;
-    if (times < 2)
-        return;
-    unsigned doublings = times - 2;
-    uint64_t ms = doublings < 40 && o->backoff_ms << doublings < o->max_backoff_ms ? o->backoff_ms << doublings
-                                                                                   : o->max_backoff_ms;
-    ms = ms / 2 + brood__pool_random(pool, ms / 2 + 1); /* so that many pools do not start together */
-    pool->start_us = brood__after_ms(brood__now_us(), ms);
-}
-
-static bool is_hopeless(const brood_failure *why) {
-    static const int codes[] = {-ENOENT, -EACCES, -ENOEXEC, -ENOTDIR, -ELOOP, -EISDIR, -EPERM, -EINVAL, -E2BIG, 0};
-    for (const int *code = codes; *code; code++)
-        if (why->step != BROOD_STEP_NONE && why->code == *code)
-            return true;
-    return false;
-}
-
-/* Of what others may give back. */
-static bool is_shortage(const brood_failure *why) {
-    return why->code == -EMFILE || why->code == -ENFILE || why->code == -ENOMEM || why->code == -EAGAIN;
-}
-
-void brood__pool_start_failed(brood_pool *pool, uint64_t asked_us, const brood_failure *why) {
-    unsigned at_work = pool->count[BROOD__WORKER_UP] + pool->count[BROOD__WORKER_RETIRING];
-    bool is_short = is_shortage(why);
-    pool->stats.failures++;
-    pool->failure = *why;
-    pool->hopeless = pool->hopeless || is_hopeless(why);
-    if (asked_us >= pool->failed_us) { /* else it is of one burst with the last that counted */
-        pool->failed_us = brood__now_us();
-        pool->failures++;
-        back_off(pool, pool->failures + is_short); /* a shortage does not pass at once */
-    }
-    bool too_many = pool->failures >= pool->options.max_failures && !(is_short && at_work > 0);
-    pool->no_starts = pool->no_starts || pool->hopeless || too_many;
-}
-
-/* Where it had a task, and this pool has seen others answered, it is the task that is to blame. */
-static bool is_useless(const brood__worker *w) {
-    return brood__now_us() - w->asked_us < LONG_LIFE_US && (!w->was_up || w->load == 0 || !w->pool->ever_answered);
-}
-
-static void describe_useless(const brood__worker *w, const char *how, brood_failure *why) {
-    const char *when = w->was_up ? "before it had answered anything" : "before it was ready";
-    brood__fail(why, -ECHILD, BROOD_STEP_NONE, NULL, NULL);
-    snprintf(why->message, sizeof why->message, "%s %s", how, when);
-}
-
-/* A task may have brought it down; but where that happens to many, one after another, it is the program. */
-static void see_crash(brood__worker *w) {
-    brood_pool *pool = w->pool;
-    if (w->load == 0 || w->asked_us < pool->crashed_us)
-        return;
-    pool->crashed_us = brood__now_us();
-    pool->crashes++;
-    if (pool->crashes >= pool->options.max_failures)
-        back_off(pool, pool->crashes - pool->options.max_failures + 2);
-}
-
-/*
- * It goes by itself. If it was of no use that counts at the first sign of it, so that the next start is after the
- * back-off; how it went may be known later.
- */
-static void judge(brood__worker *w, const char *how) {
-    brood_failure why;
-    if (w->judged)
-        return;
-    w->judged = true;
-    if (w->stopped || w->innocent || w->answered)
-        return;
-    if (!is_useless(w)) {
-        see_crash(w);
-        return;
-    }
-    w->useless = true;
-    describe_useless(w, how, &why);
-    brood__pool_start_failed(w->pool, w->asked_us, &why);
-}
-
-/* How it went is known. */
-static void tell_if_useless(brood__worker *w, const char *how) {
-    if (!w->useless)
-        return;
-    w->useless = false;
-    describe_useless(w, how, &w->pool->failure);
-    tell(w, (brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = w->pool->failure.message});
-}
-
 static void judge_end(brood__worker *w, const brood_exit *ended) {
     char text[160];
     const char *how =
         w->stopped ? "a worker closed its channel, and lived on," : describe_end("a worker", ended, text, sizeof text);
-    judge(w, how);
-    tell_if_useless(w, how);
+    brood__worker_judge(w, how);
+    brood__worker_tell_useless(w, how);
 }
 
 /* Its process has ended: its tasks are free again. `ended` is NULL where there never was one. */
@@ -521,10 +323,10 @@ static void settle(brood__worker *w, const brood_exit *ended) {
     w->told = true;
     if (ended)
         judge_end(w, ended);
-    become(w, BROOD__WORKER_GONE);
+    brood__worker_become(w, BROOD__WORKER_GONE);
     w->stopped = true;
     w->pool->stats.ended++;
-    tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_ENDED, .exit = ended, .detail = how});
+    brood__worker_tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_ENDED, .exit = ended, .detail = how});
     for (brood__list *n = w->tasks.next; together && n != &w->tasks; n = n->next)
         BROOD__OUTER(n, brood__task, node)->alone = true;
     while (!brood__list_empty(&w->tasks)) {
@@ -555,7 +357,7 @@ static void start_failed(brood_child *child, const brood_failure *why, void *dat
     brood__pool_pin(pool);
     w->stopped = true;
     brood__pool_start_failed(pool, w->asked_us, why);
-    tell(w, (brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = why->message});
+    brood__worker_tell(w, (brood_pool_event){.kind = BROOD_POOL_START_FAILED, .detail = why->message});
     brood__pool_go(pool);
     brood__pool_unpin(pool);
 }
@@ -566,7 +368,7 @@ static void forget_number(brood_pool *pool, unsigned number) {
 
 static void worker_free(brood__worker *w) {
     brood_pool *pool = w->pool;
-    become(w, BROOD__WORKER_GONE);
+    brood__worker_become(w, BROOD__WORKER_GONE);
     pool->count[BROOD__WORKER_GONE]--;
     forget_number(pool, w->number);
     brood__list_remove(&w->node);
@@ -602,7 +404,7 @@ void brood__worker_retire(brood__worker *w, const char *why) {
     if (w->state == BROOD__WORKER_STARTING) {
         brood__worker_stop(w, why);
     } else if (w->state == BROOD__WORKER_UP) {
-        become(w, BROOD__WORKER_RETIRING);
+        brood__worker_become(w, BROOD__WORKER_RETIRING);
         leave_if_idle(w, why);
     }
 }
@@ -616,7 +418,7 @@ void brood__worker_break_off(brood__worker *w, brood__task *t, const char *why) 
 }
 
 void brood__worker_lost(brood__worker *w) {
-    judge(w, "a worker closed its channel");
+    brood__worker_judge(w, "a worker closed its channel");
     leave_within(w, DISCONNECTED_MS, "it has closed its channel");
 }
 
@@ -624,8 +426,8 @@ void brood__worker_lost(brood__worker *w) {
 static void judge_broken(brood__worker *w) {
     char text[160];
     snprintf(text, sizeof text, "a %s", w->blame + strlen("its "));
-    judge(w, text);
-    tell_if_useless(w, text);
+    brood__worker_judge(w, text);
+    brood__worker_tell_useless(w, text);
 }
 
 static void disconnected(brood_channel *channel, int error, void *data) {
@@ -667,8 +469,8 @@ static void time_out(brood__worker *w, brood__task *t, const char *why) {
 
 static void late(brood__worker *w) {
     if (w->state == BROOD__WORKER_STARTING) {
-        judge(w, "a worker ran out of time");
-        tell_if_useless(w, "a worker ran out of time");
+        brood__worker_judge(w, "a worker ran out of time");
+        brood__worker_tell_useless(w, "a worker ran out of time");
         brood__worker_stop(w, "it was not ready in time");
     } else {
         if (!w->innocent)
@@ -746,7 +548,7 @@ static void program_runs(brood_child *child, void *data) {
     (void)child;
     brood__pool_pin(pool);
     pool->stats.started++;
-    tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_STARTED, .detail = ""});
+    brood__worker_tell(w, (brood_pool_event){.kind = BROOD_POOL_WORKER_STARTED, .detail = ""});
     if (w->state == BROOD__WORKER_STARTING && !pool->options.wait_ready)
         get_ready(w);
     brood__pool_go_soon(pool); /* it may have ended already, and that is told next */
