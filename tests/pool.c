@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 /* Close it once the last outcome is told, and run. */
 #define FINISH(c)                                                                                                      \
@@ -1495,4 +1497,86 @@ TEST(pool_starts_workers_again_after_a_shortage) {
     FINISH(c);
     CHECK_EQ(c->fates[BROOD_FATE_DONE], 14);
     CHECK_EQ(c->gave_up, 0);
+}
+
+/* What a worker that ends gives back is its successor's, however long the pool has had to wait for it. */
+TEST(pool_starts_a_worker_as_soon_as_one_has_ended) {
+    CREW(c, .max_workers = 4, .backoff_ms = 3600000, .max_backoff_ms = 3600000);
+    struct rlimit limit, old;
+    const char *go = test_path(t, "go");
+    crew_do(c, "work");
+    RUN_UNTIL(c->done == 1);
+    for (int i = 0; i < 2; i++)
+        crew_do(c, test_format("wait %s", go));
+    RUN_UNTIL(c->started == 2);
+    getrlimit(RLIMIT_NOFILE, &old);
+    limit = old;
+    limit.rlim_cur = (rlim_t)test_count_fds() + 1;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    crew_do(c, test_format("wait %s", go));
+    RUN_UNTIL(c->failed_starts == 1);
+    CHECK_EQ(kill(c->pids[1], SIGKILL), 0);
+    RUN_UNTIL(c->started == 3);
+    setrlimit(RLIMIT_NOFILE, &old);
+    test_write_file(go, "", 0, 0600);
+    FINISH(c);
+    CHECK_EQ(c->fates[BROOD_FATE_DONE], 4);
+}
+
+static void set_process_limit(rlim_t most) {
+    struct rlimit limit;
+    ENSURE(getrlimit(RLIMIT_NPROC, &limit) == 0);
+    limit.rlim_cur = most < limit.rlim_max ? most : limit.rlim_max;
+    ENSURE(setrlimit(RLIMIT_NPROC, &limit) == 0);
+}
+
+static void give_back_processes(void *nothing) {
+    (void)nothing;
+    set_process_limit(RLIM_INFINITY);
+}
+
+/* Root has no such limit. */
+static void become_a_user(void) {
+    if (geteuid() == 0)
+        ENSURE(setresgid(54321, 54321, 54321) == 0 && setresuid(54321, 54321, 54321) == 0);
+    prctl(PR_SET_DUMPABLE, 1);
+    DEFER(give_back_processes, NULL);
+}
+
+/* No process more for this user: who is there does the work, and when there can be more there are. */
+TEST(pool_works_at_the_process_limit) {
+    const char *both = test_path(t, "both"), *go = test_path(t, "go");
+    CHECK_EQ(chmod(test_path(t, "."), 0777), 0);
+    become_a_user();
+    CREW(c, .max_workers = 4, .backoff_ms = 1, .max_backoff_ms = 4, .max_failures = 3);
+    for (int i = 0; i < 2; i++)
+        crew_do(c, test_format("wait %s", both));
+    RUN_UNTIL(c->started == 2);
+    test_write_file(both, "", 0, 0600);
+    RUN_UNTIL(c->done == 2);
+    set_process_limit(1);
+    crew_run(c, &(brood_task){.body = {.json = "{\"do\":\"exit 1\"}", .json_len = BROOD_NUL}, .max_attempts = 1});
+    for (int i = 0; i < 50; i++)
+        crew_do(c, test_format("wait %s", go));
+    RUN_UNTIL(c->failed_starts >= 5 && c->ended >= 1);
+    test_write_file(go, "", 0, 0600);
+    RUN_UNTIL(c->fates[BROOD_FATE_DONE] == 52);
+    set_process_limit(RLIM_INFINITY);
+    FINISH(c);
+    CHECK_EQ(c->fates[BROOD_FATE_CRASHED], 1);
+    CHECK_EQ(c->gave_up, 0);
+}
+
+/* And where there is nobody: tried so often, and then told. */
+TEST(pool_gives_up_at_the_process_limit) {
+    become_a_user();
+    set_process_limit(1);
+    CREW(c, .max_workers = 4, .backoff_ms = 1, .max_backoff_ms = 4, .max_failures = 3);
+    crew_do(c, "work");
+    crew_do(c, "work");
+    RUN_UNTIL(c->done == 2);
+    FINISH(c);
+    CHECK_EQ(c->fates[BROOD_FATE_NO_WORKER], 2);
+    CHECK_EQ(c->gave_up, 1);
+    CHECK(strstr(c->message, "too many processes"));
 }

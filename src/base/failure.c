@@ -69,7 +69,9 @@ static const char *reason_for_people(int code, brood_step step) {
     case -EMFILE:
         return "too many open files in this process (RLIMIT_NOFILE; see ulimit -n)";
     case -EAGAIN:
-        return step == BROOD_STEP_CLONE ? "too many processes (RLIMIT_NPROC or a pids limit; see ulimit -u)" : NULL;
+        return step == BROOD_STEP_CLONE || step == BROOD_STEP_THREAD
+                   ? "too many processes (RLIMIT_NPROC or a pids limit; see ulimit -u)"
+                   : NULL;
     case -E2BIG:
         return "the arguments and the environment are too long together (see ARG_MAX)";
     case -ETXTBSY:

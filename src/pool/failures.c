@@ -9,22 +9,22 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define SHORTAGE_MS 1000      /* no more between two starts for which something was short: it may be there again */
 #define LONG_LIFE_US 60000000 /* whoever lived so long was no start that came to nothing */
 
 void brood__pool_see_success(brood_pool *pool) {
     pool->ever_answered = true;
-    pool->failures = pool->crashes = 0;
+    pool->failures = pool->shortages = pool->crashes = 0;
     pool->no_starts = pool->hopeless;
 }
 
-/* Workers were of no use, so many times: the next one after a while, if these were not the first. */
-static void back_off(brood_pool *pool, unsigned times) {
-    const brood_pool_options *o = &pool->options;
+/* Workers were of no use, so many times: the next one after a while, of so much at most, if these were not the first. */
+static void back_off(brood_pool *pool, unsigned times, uint64_t most_ms) {
+    uint64_t first_ms = pool->options.backoff_ms;
     if (times < 2)
         return;
     unsigned doublings = times - 2;
-    uint64_t ms = doublings < 40 && o->backoff_ms << doublings < o->max_backoff_ms ? o->backoff_ms << doublings
-                                                                                   : o->max_backoff_ms;
+    uint64_t ms = doublings < 40 && first_ms << doublings < most_ms ? first_ms << doublings : most_ms;
     ms = ms / 2 + brood__pool_random(pool, ms / 2 + 1); /* so that many pools do not start together */
     pool->start_us = brood__after_ms(brood__now_us(), ms);
 }
@@ -45,16 +45,29 @@ static bool is_shortage(const brood_failure *why) {
 void brood__pool_start_failed(brood_pool *pool, uint64_t asked_us, const brood_failure *why) {
     unsigned at_work = pool->count[BROOD__WORKER_UP] + pool->count[BROOD__WORKER_RETIRING];
     bool is_short = is_shortage(why);
+    unsigned *in_a_row = is_short ? &pool->shortages : &pool->failures;
+    uint64_t most_ms = pool->options.max_backoff_ms;
+    most_ms = is_short && most_ms > SHORTAGE_MS ? SHORTAGE_MS : most_ms;
     pool->stats.failures++;
     pool->failure = *why;
     pool->hopeless = pool->hopeless || is_hopeless(why);
+    pool->is_short = is_short;
     if (asked_us >= pool->failed_us) { /* else it is of one burst with the last that counted */
         pool->failed_us = brood__now_us();
-        pool->failures++;
-        back_off(pool, pool->failures + is_short); /* a shortage does not pass at once */
+        ++*in_a_row;
+        back_off(pool, *in_a_row + is_short, most_ms); /* a shortage does not pass at once */
     }
-    bool too_many = pool->failures >= pool->options.max_failures && !(is_short && at_work > 0);
+    bool too_many = *in_a_row >= pool->options.max_failures && !(is_short && at_work > 0);
     pool->no_starts = pool->no_starts || pool->hopeless || too_many;
+}
+
+void brood__pool_worker_gone(brood_pool *pool) {
+    if (!pool->is_short || pool->gave_up)
+        return;
+    pool->is_short = false;
+    pool->shortages = 0;
+    pool->start_us = 0;
+    pool->no_starts = pool->hopeless;
 }
 
 /* Where it had a task, and this pool has seen others answered, it is the task that is to blame. */
@@ -76,7 +89,7 @@ static void see_crash(brood__worker *w) {
     pool->crashed_us = brood__now_us();
     pool->crashes++;
     if (pool->crashes >= pool->options.max_failures)
-        back_off(pool, pool->crashes - pool->options.max_failures + 2);
+        back_off(pool, pool->crashes - pool->options.max_failures + 2, pool->options.max_backoff_ms);
 }
 
 void brood__worker_judge(brood__worker *w, const char *how) {

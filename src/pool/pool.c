@@ -451,7 +451,7 @@ void brood_pool_pause(brood_pool *pool) {
 
 void brood_pool_resume(brood_pool *pool) {
     pool->paused = pool->no_starts = pool->hopeless = pool->gave_up = false;
-    pool->failures = pool->crashes = 0;
+    pool->failures = pool->shortages = pool->crashes = 0;
     pool->start_us = 0;
     brood__pool_go_soon(pool);
 }

@@ -201,6 +201,8 @@ struct brood_pool {
     uint64_t random;
     bool ever_answered;  /* a worker of this pool has */
     unsigned failures;   /* starts in a row that came to nothing */
+    unsigned shortages;  /* likewise, those for which something was short */
+    bool is_short;       /* the last of both was one of these */
     unsigned crashes;    /* workers in a row that crashed at their first task */
     uint64_t crashed_us; /* when the last one was counted */
     uint64_t start_us;   /* no worker is started before */
@@ -263,6 +265,8 @@ void brood__task_finish_queued(brood_pool *pool, brood_fate fate, const char *wh
 
 /* One that was asked for then has come to nothing: later ones wait, and in the end there are none. */
 void brood__pool_start_failed(brood_pool *pool, uint64_t asked_us, const brood_failure *why);
+/* Nothing is left of a worker: what it gives back is there for another. */
+void brood__pool_worker_gone(brood_pool *pool);
 /* There is a worker that is of use: so may be others. */
 void brood__pool_see_success(brood_pool *pool);
 /*

@@ -381,8 +381,11 @@ static void all_ended(brood_child *child, const brood_exit *ended, void *data) {
     brood_pool *pool = w->pool;
     (void)child;
     brood__pool_pin(pool);
-    if (!w->told && ended->reason != BROOD_REASON_NOT_STARTED)
+    bool was_there = ended->reason != BROOD_REASON_NOT_STARTED;
+    if (!w->told && was_there)
         settle(w, ended);
+    if (was_there)
+        brood__pool_worker_gone(pool);
     w->child = NULL;
     worker_free(w);
     brood__pool_go(pool);
