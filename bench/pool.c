@@ -3,6 +3,7 @@
  *
  *     tiny      N tasks that give a number back, C of them handed over at a time
  *     busy      the same, each of 1 ms of CPU time
+ *     recycled  as busy, by workers that are replaced after a hundred of them
  *     queued    N tasks handed over at once; `queued_bytes` is what each of them takes while it waits
  *     recover   N times: a task that kills its worker, and one behind it; the figure is the second one's time, which is
  *               that of a successor. The spare workers are ready each time; one that is named says when it is
@@ -10,7 +11,7 @@
  * Of the workers a round tells the mean Pss and Private_Dirty. The worker is this program, by brood_worker_main, or any other that is named: bench/peers/pool_worker.mjs. SPARE workers
  * are kept ready beyond WORKERS. The peers take the same arguments: bench/peers/pool.mjs, bench/peers/pool.py.
  *
- *     bench-pool tiny|busy|queued|recover N WORKERS PREFETCH C SPARE [WORKER [ARGUMENT...]]
+ *     bench-pool tiny|busy|recycled|queued|recover N WORKERS PREFETCH C SPARE [WORKER [ARGUMENT...]]
  */
 #include "bench.h"
 
@@ -133,11 +134,12 @@ int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "worker") == 0)
         return brood_worker_main(work, NULL) < 0;
     if (argc < 7)
-        bench_fail("usage", "bench-pool tiny|busy|queued|recover N WORKERS PREFETCH C SPARE [WORKER...]");
+        bench_fail("usage", "bench-pool tiny|busy|recycled|queued|recover N WORKERS PREFETCH C SPARE [WORKER...]");
     const char *const self[] = {argv[0], "worker", NULL};
     brood_failure why;
     run = (bench_run){.peer = "brood", .variant = argv[1], .n = bench_number(argv[2]), .c = bench_number(argv[5])};
-    busy = strcmp(argv[1], "busy") == 0;
+    bool recycled = strcmp(argv[1], "recycled") == 0;
+    busy = recycled || strcmp(argv[1], "busy") == 0;
     recovers = strcmp(argv[1], "recover") == 0;
     if (strcmp(argv[1], "queued") == 0)
         run.c = run.n;
@@ -148,6 +150,7 @@ int main(int argc, char **argv) {
         .min_workers = bench_number(argv[3]),
         .prefetch = bench_number(argv[4]),
         .spare_workers = bench_number(argv[6]),
+        .recycle_after_tasks = recycled ? 100 : 0,
         .wait_ready = recovers && argc > 7,
         .max_failures = UINT32_MAX,
         .on_event = on_event,
