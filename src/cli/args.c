@@ -72,9 +72,12 @@ static int refuse_name(const args_option *options, const char *name, size_t len,
     return args_refuse(problem, "no option --%s", shown);
 }
 
-static int refuse_letter(char letter, args_problem *problem) {
+static int refuse_letter(const args_option *options, char letter, args_problem *problem) {
     char shown[80];
     text_quote_word((const char[]){letter, 0}, shown, sizeof shown);
+    for (; options->name; options++)
+        if (has_word(options->also, &letter, 1))
+            return args_refuse(problem, "no option -%s; did you mean --%s?", shown, options->name);
     return args_refuse(problem, "no option -%s", shown);
 }
 
@@ -125,7 +128,7 @@ static int read_letters(const args_option *options, char *const **cursor, void *
     for (const char *letter = word + 1; *letter; letter++) {
         const args_option *option = find_letter(options, *letter);
         if (!option)
-            return refuse_letter(*letter, problem);
+            return refuse_letter(options, *letter, problem);
         const char *value = NULL;
         if (option->value) {
             value = letter[1] ? letter + 1 : *++*cursor;

@@ -33,7 +33,7 @@ typedef struct args_option {
     size_t field;        /* offsetof, in the struct that is being filled */
     bool last;           /* nothing after it is read: --help */
     const char *help;    /* wrapped when it is printed */
-    const char *also;    /* what other tools call it, words apart by spaces: only ever suggested */
+    const char *also;    /* what other tools call it, words and letters, apart by spaces: only ever suggested */
 } args_option;
 
 /**

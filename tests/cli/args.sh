@@ -27,7 +27,8 @@ refused "did you mean --timeout?" --time 5 true
 refused "did you mean --cwd?" --chdir / true
 refused "did you mean --own?" --foreground true
 refused "no option --frobnicate (brood" --frobnicate true
-refused "no option -x" -x true
+refused "no option -x (brood" -x true
+refused "no option -D; did you mean --cwd?" -D / true
 refused "no option -timeout; did you mean --timeout?" -timeout 5 true
 refused "--quiet takes no value" --quiet=yes true
 refused "--timeout needs a value: --timeout TIME" --timeout
