@@ -167,6 +167,8 @@ TEST_TORTURE(limits_that_nothing_can_keep) {
 
 /* --- CPU --- */
 
+#define UNIFIED "/sys/fs/cgroup"
+
 static bool read_cgroup_file(pid_t pid, const char *mount, const char *controller, const char *file, char *ret_text,
                              size_t size) {
     char path[600], line[512];
@@ -182,7 +184,9 @@ static bool read_cgroup_file(pid_t pid, const char *mount, const char *controlle
         path_part[strcspn(path_part, "\n")] = '\0';
         snprintf(path, sizeof path, "%s%s/%s", mount, path_part + 1, file);
         FILE *f = fopen(path, "re");
-        found = f && fgets(ret_text, (int)size, f);
+        size_t n = f ? fread(ret_text, 1, size - 1, f) : 0;
+        ret_text[n] = '\0';
+        found = f;
         if (f)
             fclose(f);
     }
@@ -264,6 +268,88 @@ TEST(limits_memory_around_a_tree) {
     CHECK_HAS(r->err.bytes, "the memory limit (one around it) was reached");
 }
 
+/* --- disks --- */
+
+static bool is_memory_or_loop(const char *name) {
+    return strncmp(name, "loop", 4) == 0 || strncmp(name, "ram", 3) == 0 || strncmp(name, "zram", 4) == 0;
+}
+
+/* The next disk that the kernel lists, as "8:0"; NULL: there is none. */
+static const char *next_disk(FILE *partitions) {
+    char line[256], name[64];
+    unsigned major, minor;
+    while (partitions && fgets(line, sizeof line, partitions))
+        if (sscanf(line, "%u %u %*u %63s", &major, &minor, name) == 3 && !is_memory_or_loop(name) &&
+            access(test_format("/sys/block/%s", name), F_OK) == 0) /* which has no parts of disks */
+            return test_format("%u:%u", major, minor);
+    return NULL;
+}
+
+/* Each of them has a line of its own, with `rest` behind its number. */
+static void check_each_disk(const char *text, const char *rest) {
+    FILE *partitions = fopen("/proc/partitions", "re");
+    int missing = 0, count = 0;
+    for (const char *disk; (disk = next_disk(partitions)); count++)
+        missing += !strstr(test_format("\n%s", text), test_format("\n%s %s\n", disk, rest));
+    if (partitions)
+        fclose(partitions);
+    if (missing)
+        CHECK_STR(text, rest); /* shows both */
+    if (count == 0)
+        SKIP("no disk here to limit it on");
+}
+
+static void check_io_limits(pid_t pid, uint64_t read_bps, uint64_t write_bps) {
+    const char *reads = read_bps ? test_format("%ju", (uintmax_t)read_bps) : "max";
+    const char *writes = test_format("%ju", (uintmax_t)write_bps);
+    char text[65536];
+    if (read_cgroup_file(pid, UNIFIED, "", "io.max", text, sizeof text) ||
+        read_cgroup_file(pid, UNIFIED "/unified", "", "io.max", text, sizeof text)) {
+        check_each_disk(text, test_format("rbps=%s wbps=%s riops=max wiops=max", reads, writes));
+        return;
+    }
+    CHECK(read_cgroup_file(pid, UNIFIED "/blkio", "blkio", "blkio.throttle.read_bps_device", text, sizeof text));
+    if (read_bps)
+        check_each_disk(text, reads);
+    else
+        CHECK_STR(text, "");
+    CHECK(read_cgroup_file(pid, UNIFIED "/blkio", "blkio", "blkio.throttle.write_bps_device", text, sizeof text));
+    check_each_disk(text, writes);
+}
+
+static void limit_io(test *t, uint64_t read_bps, uint64_t write_bps) {
+    watch *w = watch_new();
+    NEED(.io_read_bps = read_bps, .io_write_bps = write_bps);
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), .own = BROOD_OWN_TREE, .out = WATCHED,
+               .limits = {.io_read_bps = read_bps, .io_write_bps = write_bps});
+    CHECK_EQ(brood_child_limited(w->child, BROOD_LIMIT_IO), BROOD_LIMITED_TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    check_io_limits(brood_child_pid(w->child), read_bps, write_bps);
+    brood_child_close(w->child);
+    RUN();
+}
+
+TEST(limits_io) {
+    limit_io(t, 1 << 20, 3 << 20);
+}
+
+TEST(limits_io_of_writes_alone) {
+    limit_io(t, 0, 3 << 20);
+}
+
+TEST(limits_io_that_nothing_can_keep) {
+    brood_failure why;
+    brood__probe_force("cgroup", true);
+    CHECK_EQ(watch_refused(t, &why,
+                           &(brood_options){
+                               .args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE, .limits = {.io_read_bps = 1 << 20}}),
+             -EOPNOTSUPP);
+    CHECK_EQ(why.step, BROOD_STEP_CGROUP);
+    CHECK_STR(why.subject, "io");
+    CHECK_HAS(why.message, "systemd-run --scope");
+    brood__probe_force("cgroup", false);
+}
+
 /* --- the rest --- */
 
 TEST(limits_of_what_is_no_tree) {
@@ -274,6 +360,12 @@ TEST(limits_of_what_is_no_tree) {
                  t, &why,
                  &(brood_options){.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE, .limits = {.pids = UINT64_MAX}}),
              -EINVAL);
+    CHECK_EQ(
+        watch_refused(
+            t, &why,
+            &(brood_options){.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE, .limits = {.io_write_bps = UINT64_MAX}}),
+        -EINVAL);
+    CHECK_STR(why.subject, "limits");
     CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .on_limit = on_limit}), -EINVAL);
     CHECK_STR(why.subject, "on_limit");
 }
@@ -308,9 +400,9 @@ static void find_name(pid_t pid, char *ret_name, size_t size) {
 }
 
 static bool is_left(const char *name) {
-    const char *const mounts[] = {"", "unified", "memory", "pids", "cpu"};
+    const char *const mounts[] = {"", "unified", "memory", "pids", "cpu", "blkio"};
     bool left = false;
-    for (int i = 0; i < 5; i++)
+    for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++)
         left = left || access(test_format("/sys/fs/cgroup/%s/%s", mounts[i], name), F_OK) == 0;
     return left;
 }
@@ -318,12 +410,11 @@ static bool is_left(const char *name) {
 #define ALL_LIMITS                                                                                                     \
     { .memory = MEMORY_LIMIT, .pids = 50, .cpu_percent = 100, .cpu_time_ms = 100000 }
 
-/* All at once, and nothing of it stays. */
-TEST_TORTURE(limits_are_taken_away_with_the_tree) {
+static void limit_and_end(test *t, brood_limits limits) {
     brood_failure why;
     brood_child *child;
     char name[64];
-    brood_options o = {.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE, .limits = ALL_LIMITS};
+    brood_options o = {.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE, .limits = limits};
     int r = brood_spawn(t->loop, &o, &child, &why);
     if (r < 0) {
         RUN();
@@ -333,6 +424,15 @@ TEST_TORTURE(limits_are_taken_away_with_the_tree) {
     brood_child_close(child);
     RUN();
     CHECK(!*name || !is_left(name));
+}
+
+/* All at once, and nothing of it stays. */
+TEST_TORTURE(limits_are_taken_away_with_the_tree) {
+    limit_and_end(t, (brood_limits)ALL_LIMITS);
+}
+
+TEST_TORTURE(limits_of_io_are_taken_away_with_the_tree) {
+    limit_and_end(t, (brood_limits){.io_read_bps = 1 << 20, .io_write_bps = 1 << 20});
 }
 
 TEST(limits_are_taken_away_when_the_holder_was_killed) {
@@ -352,8 +452,6 @@ TEST(limits_are_taken_away_when_the_holder_was_killed) {
 }
 
 /* --- adopting a cgroup --- */
-
-#define UNIFIED "/sys/fs/cgroup"
 
 static bool put(const char *path, const char *text) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);

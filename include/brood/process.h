@@ -61,24 +61,32 @@ typedef enum brood_limit {
     BROOD_LIMIT_MEMORY,   /**< memory, of all of it */
     BROOD_LIMIT_PIDS,     /**< processes and threads */
     BROOD_LIMIT_CPU,      /**< CPU */
-    BROOD_LIMIT_CPU_TIME  /**< CPU time */
+    BROOD_LIMIT_CPU_TIME, /**< CPU time */
+    BROOD_LIMIT_IO        /**< what is read from disks, and written to them */
 } brood_limit;
 
-/** The word for a limit: "memory", "pids", "cpu", "cpu time"; "none". Static. */
+/** The word for a limit: "memory", "pids", "cpu", "cpu time", "io"; "none". Static. */
 BROOD_API const char *brood_limit_text(brood_limit limit);
 
 /**
  * What a tree may use, all of it together. All-zero: as much as the host. By the tree's cgroup2 where that has the
  * controller (brood_cgroup_adopt), else by the old hierarchies of cgroup v1, if the host may make cgroups there. Where
  * neither is: memory is limited for each process by itself (RLIMIT_AS), which `brood_child_limited` tells and `require`
- * refuses; for pids and cpu the start fails, with BROOD_STEP_CGROUP and -EOPNOTSUPP.
+ * refuses; for pids, cpu and io the start fails, with BROOD_STEP_CGROUP and -EOPNOTSUPP.
+ *
+ * io is limited on each disk that the host has at the start, by itself, and counts what reaches a disk: not what the
+ * page cache has, nor what goes to another machine. What is written is counted as it leaves the cache, for file systems
+ * that tell whose it is: ext4, btrfs, xfs and f2fs, in a cgroup2 that has memory as well. cgroup v1 counts only what
+ * is written past the cache (O_DIRECT).
  */
 typedef struct brood_limits {
-    uint64_t memory;      /**< bytes, without swap; who needs more is killed by the kernel. 0: no limit */
-    uint64_t pids;        /**< processes and threads; a fork beyond that fails with EAGAIN. 0: no limit */
-    uint64_t cpu_percent; /**< hundredths of one CPU: 150 is one and a half; who needs more waits. 0: no limit */
-    uint64_t cpu_time_ms; /**< CPU time; then it is stopped, with the reason CPU_TIME. 0: no limit */
-    uint64_t reserved[4]; /**< zero */
+    uint64_t memory;       /**< bytes, without swap; who needs more is killed by the kernel. 0: no limit */
+    uint64_t pids;         /**< processes and threads; a fork beyond that fails with EAGAIN. 0: no limit */
+    uint64_t cpu_percent;  /**< hundredths of one CPU: 150 is one and a half; who needs more waits. 0: no limit */
+    uint64_t cpu_time_ms;  /**< CPU time; then it is stopped, with the reason CPU_TIME. 0: no limit */
+    uint64_t io_read_bps;  /**< bytes a second, from each disk; who reads more waits. 0: no limit */
+    uint64_t io_write_bps; /**< bytes a second, to each disk; who writes more waits. 0: no limit */
+    uint64_t reserved[2];  /**< zero */
 } brood_limits;
 
 /** Whom a limit holds. */

@@ -27,8 +27,9 @@ brood_limited brood_child_limited(const brood_child *c, brood_limit limit) {
     const uint64_t asked[] = {[BROOD_LIMIT_MEMORY] = l->memory,
                               [BROOD_LIMIT_PIDS] = l->pids,
                               [BROOD_LIMIT_CPU] = l->cpu_percent,
-                              [BROOD_LIMIT_CPU_TIME] = l->cpu_time_ms};
-    if (limit > BROOD_LIMIT_CPU_TIME || !asked[limit])
+                              [BROOD_LIMIT_CPU_TIME] = l->cpu_time_ms,
+                              [BROOD_LIMIT_IO] = l->io_read_bps | l->io_write_bps};
+    if (limit > BROOD_LIMIT_IO || !asked[limit])
         return BROOD_LIMITED_NONE;
     return limit == BROOD_LIMIT_MEMORY ? c->owned.memory_limited : BROOD_LIMITED_TREE;
 }

@@ -130,7 +130,8 @@ static int check_ending(const brood_options *o, brood__form form, brood_failure 
         return refuse(why, "limits", "only a tree can be limited as a whole: own is not BROOD_OWN_TREE");
     if (!brood__is_zero(o->limits.reserved, sizeof o->limits.reserved))
         return refuse(why, "limits", "its reserved fields must be zero");
-    if (o->limits.memory > INT64_MAX || o->limits.pids > MOST_PIDS || o->limits.cpu_percent > MOST_CPU_PERCENT)
+    if (o->limits.memory > INT64_MAX || o->limits.pids > MOST_PIDS || o->limits.cpu_percent > MOST_CPU_PERCENT ||
+        o->limits.io_read_bps > INT64_MAX || o->limits.io_write_bps > INT64_MAX)
         return refuse(why, "limits", "one of them is more than any machine has");
     if (o->on_limit && o->own != BROOD_OWN_TREE)
         return refuse(why, "on_limit", "only a tree has limits as a whole: own is not BROOD_OWN_TREE");

@@ -146,7 +146,8 @@ static void put_limit(FILE *out, const report *r) {
     static const char *const limits[] = {[BROOD_LIMIT_MEMORY] = "memory",
                                          [BROOD_LIMIT_PIDS] = "pids",
                                          [BROOD_LIMIT_CPU] = "cpu",
-                                         [BROOD_LIMIT_CPU_TIME] = "cpu_time"};
+                                         [BROOD_LIMIT_CPU_TIME] = "cpu_time",
+                                         [BROOD_LIMIT_IO] = "io"};
     static const char *const whom[] = {[BROOD_LIMITED_EACH] = "each", [BROOD_LIMITED_TREE] = "tree"};
     const brood_limit_hit *hit = &r->ended->hit;
     put_text(out, "limit", limits[hit->limit]);

@@ -9,6 +9,7 @@
 #include "base/failure.h"
 #include "base/sys.h"
 #include "own/cgroup.h"
+#include "own/disks.h"
 #include "own/holder/line.h"
 #include "own/leftover.h"
 #include "own/place.h"
@@ -189,12 +190,15 @@ static int send_plan(int line, brood__plan *plan) {
     char *none[] = {NULL};
     int fds[BROOD__LINE_MAX_FDS];
     size_t size, others = gather_fds(plan, fds);
+    int r = plan->tree.io_read_bps || plan->tree.io_write_bps ? brood__disks(&plan->memory, &plan->disks) : 0;
+    if (r < 0)
+        return r;
     ssize_t roots = brood__place_roots(&plan->tree, fds + others, &plan->hierarchies, &plan->made_in_root);
     if (roots < 0)
         return (int)roots;
     size_t count = others + (size_t)roots;
     brood__packed *packed = brood__plan_pack(plan, plan->envp ? plan->envp : environ ? environ : none, &size);
-    int r = packed ? send_block(line, packed, size, fds, count) : -ENOMEM;
+    r = packed ? send_block(line, packed, size, fds, count) : -ENOMEM;
     while (count > others)
         brood__close(fds[--count]);
     brood__free(packed);

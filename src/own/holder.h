@@ -15,17 +15,17 @@ typedef struct brood__holder {
     pid_t pid;
     int cgroups; /* the directory that the tree's cgroup is in; -1: it has none */
     uint64_t cgroup_made_ns;
-    pid_t cgroup_pid;                                 /* the holder's, as its cgroup is named */
-    bool in_namespace;                                /* it is the first of a PID namespace: nobody outlives it */
-    bool ending;                                      /* it was told to end the tree */
-    bool let_go;                                      /* it was told to end nothing */
-    bool exited;                                      /* the program has ended */
-    bool empty;                                       /* nothing of the tree is left */
-    bool lost;                                        /* it has ended before its work was done: nobody owns the tree */
-    int lost_error;                                   /* lost: -EOWNERDEAD, unless the kernel has ended the tree */
-    bool memory_each;                                 /* its memory is limited for each process by itself */
-    brood_limit_hit hit;                              /* the last */
-    brood_limit_hit untold[BROOD_LIMIT_CPU_TIME + 1]; /* by limit; those that are NONE have been told */
+    pid_t cgroup_pid;                           /* the holder's, as its cgroup is named */
+    bool in_namespace;                          /* it is the first of a PID namespace: nobody outlives it */
+    bool ending;                                /* it was told to end the tree */
+    bool let_go;                                /* it was told to end nothing */
+    bool exited;                                /* the program has ended */
+    bool empty;                                 /* nothing of the tree is left */
+    bool lost;                                  /* it has ended before its work was done: nobody owns the tree */
+    int lost_error;                             /* lost: -EOWNERDEAD, unless the kernel has ended the tree */
+    bool memory_each;                           /* its memory is limited for each process by itself */
+    brood_limit_hit hit;                        /* the last */
+    brood_limit_hit untold[BROOD_LIMIT_IO + 1]; /* by limit; those that are NONE have been told */
     bool out_of_cpu_time;
     int denied;        /* a negative errno: something in the tree could not be signalled */
     brood_usage usage; /* of the whole tree, once it is empty */

@@ -24,7 +24,8 @@
 static pthread_once_t looked = PTHREAD_ONCE_INIT;
 static char *mount_points[BROOD__HIERARCHIES]; /* for the life of the process; NULL: there is none */
 
-static const char *const controller_of[] = {[BROOD__MEMORY] = "memory", [BROOD__PIDS] = "pids", [BROOD__CPU] = "cpu"};
+static const char *const controller_of[] = {
+    [BROOD__MEMORY] = "memory", [BROOD__PIDS] = "pids", [BROOD__CPU] = "cpu", [BROOD__IO] = "blkio"};
 
 static bool has_hierarchy(const struct mntent *entry, brood__hierarchy hierarchy) {
     if (hierarchy == BROOD__UNIFIED)
@@ -52,11 +53,13 @@ static int open_root(brood__hierarchy hierarchy) {
 
 /* --- a cgroup2 that hands on controllers --- */
 
-static const char *const controllers[] = {"memory", "pids", "cpu"}; /* by the bits below */
-#define CONTROLLERS 3
+static const char *const controllers[] = {"memory", "pids", "cpu", "io"}; /* by the bits below */
+enum { HAS_MEMORY = 1, HAS_PIDS = 2, HAS_CPU = 4, HAS_IO = 8, CONTROLLERS = 4 };
 
+/* What leaves the page cache is whose the memory was: without that controller it would be others'. */
 static unsigned wanted_by(const brood_limits *limits) {
-    return (limits->memory ? 1U : 0) | (limits->pids ? 2U : 0) | (limits->cpu_percent ? 4U : 0);
+    return (limits->memory ? HAS_MEMORY : 0U) | (limits->pids ? HAS_PIDS : 0U) | (limits->cpu_percent ? HAS_CPU : 0U) |
+           (limits->io_read_bps ? HAS_IO : 0U) | (limits->io_write_bps ? HAS_IO | HAS_MEMORY : 0U);
 }
 
 /* A bit for each of our controllers that the file lists. */
@@ -106,7 +109,7 @@ static int open_below(int root, const char *path) {
 
 /* A tree of ours, or one that is limited, is not left by what is started in it. */
 static bool may_leave(int dir, const char *path) {
-    static const char *const limits[] = {"memory.max", "pids.max", "cpu.max"};
+    static const char *const limits[] = {"memory.max", "pids.max", "cpu.max", "io.max"};
     const char *name = strrchr(path, '/') + 1;
     char text[64];
     if (strncmp(name, "brood-", 6) == 0 && strncmp(name, "brood-host-", 11) != 0)
@@ -142,7 +145,8 @@ ssize_t brood__place_roots(const brood_limits *limits, int *ret_fds, unsigned *r
     const bool wanted[] = {[BROOD__UNIFIED] = true,
                            [BROOD__MEMORY] = limits->memory,
                            [BROOD__PIDS] = limits->pids,
-                           [BROOD__CPU] = limits->cpu_percent};
+                           [BROOD__CPU] = limits->cpu_percent,
+                           [BROOD__IO] = limits->io_read_bps || limits->io_write_bps};
     ssize_t count = 0;
     *ret_hierarchies = 0;
     *ret_in_root = false;
@@ -247,7 +251,7 @@ static int adopt(int root) {
 static const char *adopt_hint(int r) {
     return r == -EBUSY
                ? "other processes are in this cgroup; one to oneself: systemd-run --user --scope -p Delegate=yes"
-           : r == -EOPNOTSUPP ? "there is no cgroup2 with a controller for memory, pids or cpu"
+           : r == -EOPNOTSUPP ? "there is no cgroup2 with a controller for memory, pids, cpu or io"
                               : NULL;
 }
 

@@ -173,7 +173,7 @@ static void probe_place(const brood__prober *p, const place *l) {
 
 /* --- controllers, which limits need --- */
 
-/* Whether a start with limits would find a cgroup2 that hands them on. */
+/* Whether a start with limits would find a cgroup2 that hands them on: the usual ones, for io is seldom among them. */
 static bool finds_place(void) {
     static const brood_limits all = {.memory = 1, .pids = 1, .cpu_percent = 1};
     int fds[BROOD__HIERARCHIES];

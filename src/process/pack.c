@@ -75,6 +75,7 @@ static void pack(packer *p, const brood__plan *plan, char *const *envp) {
     copy->file = put_text(p, plan->file);
     copy->search = put_text(p, plan->search);
     copy->cwd = put_text(p, plan->cwd);
+    copy->disks = put_text(p, plan->disks);
     put_slots(p, copy);
     copy->limits = put(p, plan->limits, plan->limit_count * sizeof *plan->limits);
     copy->groups = put(p, plan->groups, plan->group_count * sizeof *plan->groups);

@@ -38,6 +38,7 @@ static inline void brood__unpack(brood__packed *packed) {
     plan->file = brood__unpack_at(packed, plan->file);
     plan->search = brood__unpack_at(packed, plan->search);
     plan->cwd = brood__unpack_at(packed, plan->cwd);
+    plan->disks = brood__unpack_at(packed, plan->disks);
     plan->slots = brood__unpack_at(packed, plan->slots);
     plan->limits = brood__unpack_at(packed, plan->limits);
     plan->groups = brood__unpack_at(packed, plan->groups);

@@ -50,6 +50,7 @@ typedef enum brood__hierarchy {
     BROOD__MEMORY,
     BROOD__PIDS,
     BROOD__CPU,
+    BROOD__IO,
     BROOD__HIERARCHIES,
 } brood__hierarchy;
 
@@ -76,6 +77,7 @@ typedef struct brood__plan {
     bool made_in_root; /* a holder's: the cgroup is made in BROOD__UNIFIED itself, and not in the holder's own below */
     unsigned hierarchies;          /* a holder's: a bit for each whose directory comes with the plan */
     brood_limits tree;             /* a holder's: of the tree */
+    const char *disks;             /* a holder's: "8:0\n" for each that `tree` limits; NULL: nobody knows them */
     uint64_t memory_each;          /* bytes of address space; 0: as it is */
     int joins[BROOD__HIERARCHIES]; /* files to write "0" to, which makes it a member of a cgroup; 0 ends them */
     bool signals_blocked;          /* it starts with every signal blocked */

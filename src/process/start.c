@@ -333,11 +333,15 @@ static const char *limit_name(int resource) {
     return resource >= 0 && resource < (int)(sizeof names / sizeof *names) ? names[resource] : NULL;
 }
 
-static const char *cgroup_hint(int error) {
-    return error == EOPNOTSUPP
-               ? "no cgroup can be had here that limits this; root has one, and so has systemd-run --user "
-                 "--scope -p Delegate=yes"
-               : NULL;
+static const char *cgroup_hint(const brood__plan *plan, const brood__report *report) {
+    if (report->error != EOPNOTSUPP)
+        return NULL;
+    if (report->index != BROOD_LIMIT_IO)
+        return "no cgroup can be had here that limits this; root has one, and so has systemd-run --user --scope -p "
+               "Delegate=yes";
+    return plan->disks ? "no cgroup can be had here that limits this; root has one by systemd-run --scope -p "
+                         "Delegate=yes"
+                       : "there is no /sys/block here that tells of the disks";
 }
 
 int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood_failure *why) {
@@ -354,7 +358,7 @@ int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood
         break;
     case BROOD_STEP_CGROUP:
         subject = report->index ? brood_limit_text((brood_limit)report->index) : NULL;
-        hint = cgroup_hint(report->error);
+        hint = cgroup_hint(plan, report);
         break;
     case BROOD_STEP_CWD:
         subject = plan->cwd;

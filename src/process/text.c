@@ -32,7 +32,7 @@ const char *brood_reason_text(brood_reason reason) {
 const char *brood_limit_text(brood_limit limit) {
     static const char *const texts[] = {
         [BROOD_LIMIT_NONE] = "none", [BROOD_LIMIT_MEMORY] = "memory",     [BROOD_LIMIT_PIDS] = "pids",
-        [BROOD_LIMIT_CPU] = "cpu",   [BROOD_LIMIT_CPU_TIME] = "cpu time",
+        [BROOD_LIMIT_CPU] = "cpu",   [BROOD_LIMIT_CPU_TIME] = "cpu time", [BROOD_LIMIT_IO] = "io",
     };
     size_t i = (size_t)limit;
     return i < sizeof texts / sizeof *texts ? texts[i] : "none";

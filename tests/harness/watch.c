@@ -248,7 +248,7 @@ bool watch_can_limit(brood_limits limits) {
         uv_run(test_loop(), UV_RUN_DEFAULT);
         return false;
     }
-    for (brood_limit i = BROOD_LIMIT_MEMORY; i <= BROOD_LIMIT_CPU_TIME; i++)
+    for (brood_limit i = BROOD_LIMIT_MEMORY; i <= BROOD_LIMIT_IO; i++)
         can = can || brood_child_limited(child, i) == BROOD_LIMITED_TREE;
     brood_child_close(child);
     uv_run(test_loop(), UV_RUN_DEFAULT);

@@ -33,7 +33,7 @@ static struct cgroup {
     int kill, memory_events, pids_events; /* files of it; -1: none */
     int memory_signal;                    /* v1: an eventfd that tells of news in memory_events */
 } cgroup = {
-    .places = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}},
+    .places = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}},
     .kill = -1,
     .memory_events = -1,
     .pids_events = -1,
@@ -253,6 +253,48 @@ static int limit_cpu(brood__plan *plan, const int *roots) {
     return r < 0 ? r : add_join(plan, BROOD__CPU);
 }
 
+/* A line "8:0 KEY=NUMBER" for each disk; one that has gone meanwhile needs none. */
+static int limit_disks(int dir, const char *file, const char *disks, const char *key, uint64_t number) {
+    long r = dir < 0 ? -ENOENT : holder_open(dir, file, O_WRONLY);
+    int fd = (int)r;
+    while (r >= 0 && *disks) {
+        char text[80];
+        int len = 0;
+        while (*disks && *disks != '\n')
+            text[len++] = *disks++;
+        disks += *disks == '\n';
+        len = brood__append_text(text, len, key);
+        len = brood__append_number(text, len, number);
+        r = holder_call(SYS_write, (long)fd, text, (long)len);
+        if (r == -ENODEV)
+            r = 0;
+    }
+    holder_close(fd);
+    return r < 0 ? (int)r : 0;
+}
+
+static int limit_io_of(const brood__plan *plan, int dir, const char *read_file, const char *read_key,
+                       const char *write_file, const char *write_key) {
+    const brood_limits *l = &plan->tree;
+    int r = l->io_read_bps ? limit_disks(dir, read_file, plan->disks, read_key, l->io_read_bps) : 0;
+    if (r == 0 && l->io_write_bps)
+        r = limit_disks(dir, write_file, plan->disks, write_key, l->io_write_bps);
+    return r;
+}
+
+static int limit_io(brood__plan *plan, const int *roots) {
+    if (!plan->disks)
+        return -EOPNOTSUPP;
+    int r = limit_io_of(plan, cgroup.places[BROOD__UNIFIED].dir, "io.max", " rbps=", "io.max", " wbps=");
+    if (r != -ENOENT)
+        return r;
+    int dir = old_place(roots, BROOD__IO, "blkio");
+    if (dir < 0)
+        return brood__is_shortage(dir) ? dir : -EOPNOTSUPP;
+    r = limit_io_of(plan, dir, "blkio.throttle.read_bps_device", " ", "blkio.throttle.write_bps_device", " ");
+    return r == 0 ? add_join(plan, BROOD__IO) : r == -ENOENT ? -EOPNOTSUPP : r;
+}
+
 int cgroup_limit(brood__plan *plan, const int *roots, brood_limit *ret_limit) {
     int r = 0;
     if (plan->tree.memory && (r = limit_memory(plan, roots)) < 0)
@@ -261,6 +303,8 @@ int cgroup_limit(brood__plan *plan, const int *roots, brood_limit *ret_limit) {
         *ret_limit = BROOD_LIMIT_PIDS;
     else if (plan->tree.cpu_percent && (r = limit_cpu(plan, roots)) < 0)
         *ret_limit = BROOD_LIMIT_CPU;
+    else if ((plan->tree.io_read_bps || plan->tree.io_write_bps) && (r = limit_io(plan, roots)) < 0)
+        *ret_limit = BROOD_LIMIT_IO;
     return r;
 }
 
