@@ -3,7 +3,7 @@
 _brood_run_options='--cwd -C --env -e --clear-env --user --group --groups --umask --nice --limit --shell
     --stdin --stdout --stderr --stderr-to-stdout --append --close-fds
     --timeout -t --idle-timeout --kill-after -k --signal -s --preserve-status -p --own --tree --pid-namespace --require
-    --memory --pids --cpu --cpu-time --detach
+    --memory --pids --cpu --cpu-time --io-read --io-write --detach
     --init --signal-group -g --warn-zombies -w --remap-exit --parent-death
     --report --report-file --quiet -q --verbose -v --license -l --help -h'
 
@@ -13,7 +13,8 @@ _brood_run_takes_value() {
     --cwd | -C | --env | -e | --user | --group | --groups | --umask | --nice | --limit) return 0 ;;
     --stdin | --stdout | --stderr | --timeout | -t | --idle-timeout | --kill-after | -k) return 0 ;;
     --signal | -s | --own | --require | --report | --report-file) return 0 ;;
-    --memory | --pids | --cpu | --cpu-time | --remap-exit | --parent-death) return 0 ;;
+    --memory | --pids | --cpu | --cpu-time | --io-read | --io-write) return 0 ;;
+    --remap-exit | --parent-death) return 0 ;;
     esac
     return 1
 }
@@ -50,6 +51,7 @@ _brood_run_value() {
     --report) COMPREPLY=($(compgen -W json -- "$cur")) ;;
     --umask) COMPREPLY=($(compgen -W $'022\n027\n077' -- "$cur")) ;;
     --memory) COMPREPLY=($(compgen -W $'512M\n1G\n4G' -- "$cur")) ;;
+    --io-read | --io-write) COMPREPLY=($(compgen -W $'1M\n10M\n100M' -- "$cur")) ;;
     --timeout | -t | --idle-timeout | --kill-after | -k | --cpu-time) COMPREPLY=($(compgen -W $'500ms\n10s\n1m\n1h' -- "$cur")) ;;
     esac
 }

@@ -6,6 +6,7 @@ function __brood_run_words
     test (count $words) -ge 2; and test $words[2] = run; or return 1
     set -l valued -C --cwd -e --env --user --group --groups --umask --nice --limit --stdin --stdout --stderr \
         -t --timeout --idle-timeout -k --kill-after -s --signal --own --require --memory --pids --cpu --cpu-time \
+        --io-read --io-write \
         --remap-exit --parent-death --report --report-file
     set -l i 3
     while test $i -le (count $words)
@@ -77,6 +78,8 @@ complete $run -l memory -x -a '512M 1G 4G' -d 'What its tree may use together'
 complete $run -l pids -x -d 'Processes and threads of its tree'
 complete $run -l cpu -x -d 'CPUs that its tree may use'
 complete $run -l cpu-time -x -a '500ms 10s 1m 1h' -d 'Stop it after so much CPU time'
+complete $run -l io-read -x -a '1M 10M 100M' -d 'Bytes a second that its tree may read from each disk'
+complete $run -l io-write -x -a '1M 10M 100M' -d 'Bytes a second that its tree may write to each disk'
 complete $run -l detach -d 'Start it, print its pid, leave'
 complete $run -l init -d 'Adopt and reap orphans, pass signals on, end with the command'
 complete $run -s g -l signal-group -d 'With --init: signals go to its process group'

@@ -140,7 +140,8 @@ static void check_limit_of_tree(doctor *d, doctor_check check, brood_limits limi
     brood_failure why;
     brood_limited limited = try_limit(&limits, which, &why);
     check.group = "limits";
-    check.remedy = "see its controllers above: systemd-run --user --scope -p Delegate=yes -- COMMAND, or be root";
+    if (!check.remedy)
+        check.remedy = "see its controllers above: systemd-run --user --scope -p Delegate=yes -- COMMAND, or be root";
     if (limited == BROOD_LIMITED_TREE)
         doctor_add(d, &check, BROOD_ANSWER_YES, NULL);
     else if (limited == BROOD_LIMITED_EACH)
@@ -181,6 +182,11 @@ void doctor_check_starts(doctor *d) {
                         (brood_limits){.pids = ROOMY_PIDS}, BROOD_LIMIT_PIDS);
     check_limit_of_tree(d, (doctor_check){.name = "cpu", .what = "CPUs of a whole tree"},
                         (brood_limits){.cpu_percent = 100}, BROOD_LIMIT_CPU);
+    check_limit_of_tree(d,
+                        (doctor_check){.name = "io",
+                                       .what = "disk I/O of a whole tree",
+                                       .remedy = "systemd-run --scope -p Delegate=yes -- COMMAND, as root"},
+                        (brood_limits){.io_read_bps = ROOMY_BYTES, .io_write_bps = ROOMY_BYTES}, BROOD_LIMIT_IO);
 }
 
 /* Forked twice, in a session of its own, its parent gone: who has told its number is to be ended by brood alone. */

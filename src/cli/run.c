@@ -219,7 +219,7 @@ static void carry_out(run *r) {
     brood_child *child = NULL;
     brood_options options = run_child_options(r);
     const brood_limits *limits = &options.limits;
-    if (limits->memory || limits->pids || limits->cpu_percent)
+    if (limits->memory || limits->pids || limits->cpu_percent || limits->io_read_bps || limits->io_write_bps)
         (void)brood_cgroup_adopt(NULL); /* if it cannot, there may be other ways: the start knows */
     options.on_spawn = command_started;
     options.on_error = command_failed;

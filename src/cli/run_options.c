@@ -124,7 +124,7 @@ int run_read_guarantee(const char *text, void *field, args_problem *problem) {
 
 enum { MOST_CPUS = 8192, MOST_PIDS = 4194304 }; /* Linux has no more */
 
-static int read_memory(const char *text, void *field, args_problem *problem) {
+static int read_size(const char *text, void *field, args_problem *problem) {
     uint64_t *bytes = field;
     if (text_read_size(text, bytes) < 0 || *bytes == 0 || *bytes > INT64_MAX)
         return args_refuse(problem, "not a size; write 512M, 2G or a number of bytes");
@@ -404,10 +404,10 @@ static const args_option table[] = {
      .help = "its tree has a PID namespace and a /proc of its own: nothing outlives it; implies --tree"},
     {.name = "memory",
      .value = "SIZE",
-     .read = read_memory,
+     .read = read_size,
      FIELD(tree_limits.memory),
      .also = "mem memory-max max-memory",
-     .help = "what all of its tree may use together: 512M, 2G; implies --tree, as do the next three"},
+     .help = "what all of its tree may use together: 512M, 2G; implies --tree, as do the next five"},
     {.name = "pids",
      .value = "N",
      .read = read_pids,
@@ -425,6 +425,18 @@ static const args_option table[] = {
      .read = read_cpu_time,
      FIELD(tree_limits.cpu_time_ms),
      .help = "stop it when all of it together has used so much CPU time"},
+    {.name = "io-read",
+     .value = "SIZE",
+     .read = read_size,
+     FIELD(tree_limits.io_read_bps),
+     .also = "read-bps device-read-bps io-read-bandwidth-max io-max",
+     .help = "so many bytes a second from each disk, 10M: it waits for more; what is cached is free"},
+    {.name = "io-write",
+     .value = "SIZE",
+     .read = read_size,
+     FIELD(tree_limits.io_write_bps),
+     .also = "write-bps device-write-bps io-write-bandwidth-max",
+     .help = "so many bytes a second to each disk: it waits for more"},
     {.name = "detach",
      FIELD(detach),
      .also = "b background daemon daemonize fork",
@@ -485,7 +497,13 @@ static bool is_set(const run_time *time) {
 /* The first limit of its tree that was given, or NULL. */
 static const char *tree_limit_of(const run_options *o) {
     const brood_limits *l = &o->tree_limits;
-    return l->memory ? "memory" : l->pids ? "pids" : l->cpu_percent ? "cpu" : l->cpu_time_ms ? "cpu-time" : NULL;
+    return l->memory         ? "memory"
+           : l->pids         ? "pids"
+           : l->cpu_percent  ? "cpu"
+           : l->cpu_time_ms  ? "cpu-time"
+           : l->io_read_bps  ? "io-read"
+           : l->io_write_bps ? "io-write"
+                             : NULL;
 }
 
 /* The first option that makes no sense but for a tree, or NULL. */

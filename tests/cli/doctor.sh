@@ -114,6 +114,7 @@ if elsewhere container --json; then
     answers memory partly
     answers pids no
     answers cpu no
+    answers io no
     elsewhere container --require kernel || fail "it was there"
     is "$status" 1
     has "$out" "Trees are killed whole here: best-effort."

@@ -1,4 +1,4 @@
-# --memory, --pids, --cpu, --cpu-time: of the whole tree, and who met one is told.
+# --memory, --pids, --cpu, --cpu-time, --io-read, --io-write: of the whole tree, and who met one is told.
 . "$SRC/tests/cli/lib.bash"
 
 # by the holder alone, so everywhere
@@ -17,6 +17,9 @@ for wrong in 0 1X -5; do refused "--memory $wrong: not a size" "--memory=$wrong"
 for wrong in none 0 9999999999; do refused "--pids $wrong: not a number of processes" --pids $wrong -- true; done
 for wrong in 0 1.5.5 20%% 1e3; do refused "--cpu $wrong: not a number of CPUs" --cpu $wrong -- true; done
 refused "--cpu-time 0: not a time" --cpu-time 0 -- true
+for wrong in 0 1X none; do refused "--io-read $wrong: not a size" --io-read $wrong -- true; done
+refused "--io-write is for a tree" --own group --io-write 1M -- true
+refused "did you mean --io-write" --write-bps 1M -- true
 refused "--pids is for a tree" --own group --pids 3 -- true
 refused "--memory needs somebody who waits" --detach --memory 1G -- true
 refused "did you mean --memory" --mem 1G -- true
@@ -46,3 +49,12 @@ else
 fi
 brood_run --cpu 150% -- true
 [[ $status == 0 ]] || has "$err" "cpu"
+brood_run --io-read 10M --io-write 1G -- true
+[[ $status == 0 ]] || has "$err" 'cgroup "io": no cgroup can be had here'
+
+# where nobody tells of the disks
+if unshare --mount -- mount -t tmpfs none /sys 2>err.txt; then
+    run unshare --mount -- sh -c 'mount -t tmpfs none /sys && "$0" run --io-read 10M -- true' "$BROOD"
+    is "$status" 125
+    has "$err" "no /sys/block here"
+fi
