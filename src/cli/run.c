@@ -48,13 +48,14 @@ static void tell_signal(void *the_run, int signal, int result) {
     r->last_signal = signal;
     if (result == 0 && r->options->verbose)
         cli_remark("run", "passed %s on", name);
-    if (result < 0 && result != -ESRCH && !r->options->quiet) /* -EPERM: it runs as somebody else by now */
+    bool refused = result < 0 && result != -ESRCH; /* -EPERM: it runs as somebody else by now */
+    if (refused && !r->options->quiet && run_may_speak(r))
         cli_remark("run", "could not pass %s on: %s", name, strerror(-result));
 }
 
 static void tell_held(void *the_run, int signal) {
     run *r = the_run;
-    if (r->held || r->options->quiet)
+    if (r->held || r->options->quiet || !run_may_speak(r))
         return;
     r->held = true;
     cli_remark("run",
@@ -92,7 +93,7 @@ static void leave_it(run *r, brood_child *child) {
 
 /* Where no cgroup can be had; said only once it runs, since a start that fails has its own words. */
 static void tell_weak_limit(run *r) {
-    if (r->memory_limited == BROOD_LIMITED_EACH && !r->options->quiet)
+    if (r->memory_limited == BROOD_LIMITED_EACH && !r->options->quiet && run_may_speak(r))
         cli_remark("run",
                    "--memory holds for the address space of each process by itself: no cgroup can be had here for "
                    "all of it");

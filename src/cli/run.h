@@ -93,6 +93,9 @@ const char *run_own_word(brood_ownership own);
 /** The command as a shell would read it. Returns ret_text. */
 const char *run_command_line(const run *r, char *ret_text, size_t size);
 
+/** Whether words have a place on standard error: where the report goes there, it goes alone. */
+bool run_may_speak(const run *r);
+
 /** Whether a time limit ended it. */
 bool run_was_stopped(const run *r);
 

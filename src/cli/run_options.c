@@ -476,7 +476,8 @@ static const args_option table[] = {
      .read = read_report,
      FIELD(report),
      .also = "json",
-     .help = "one line of JSON on stderr when it has ended: how, why, times, memory; with -q nothing else of ours"},
+     .help =
+         "one line of JSON on stderr when it has ended: how, why, times, memory; nothing else of brood's goes there"},
     {.name = "report-file",
      .value = "FILE",
      .read = read_report_file,
@@ -564,6 +565,9 @@ static int check_contradictions(const run_options *o, args_problem *problem) {
         return args_refuse(problem, "--append needs --stdout, --stderr or --report-file");
     if (o->quiet && o->verbose)
         return args_refuse(problem, "--quiet and --verbose contradict each other");
+    if (o->report && !o->report_file && (o->verbose || o->warn_zombies))
+        return args_refuse(problem, "--%s and --report would share standard error; use --report-file",
+                           o->verbose ? "verbose" : "warn-zombies");
     if (o->own == BROOD_OWN_NONE && (is_set(&o->timeout) || is_set(&o->idle_timeout)))
         return args_refuse(problem, "with --own none a timeout would reach nothing; use --own child or group");
     if (implies_tree(o) && o->own != BROOD_OWN_TREE)

@@ -27,6 +27,10 @@ static bool lost_its_holder(const run *r) {
     return r->ended.stop_error == -EOWNERDEAD;
 }
 
+bool run_may_speak(const run *r) {
+    return r->report_fd != STDERR_FILENO;
+}
+
 bool run_was_stopped(const run *r) {
     brood_reason reason = r->ended.reason;
     return reason == BROOD_REASON_TIMED_OUT || reason == BROOD_REASON_IDLE || reason == BROOD_REASON_CPU_TIME;
@@ -132,7 +136,7 @@ static bool is_worth_telling(const run *r) {
 }
 
 static void tell_end(const run *r, const char *end) {
-    if (r->options->quiet || (!r->options->verbose && !is_worth_telling(r)))
+    if (r->options->quiet || !run_may_speak(r) || (!r->options->verbose && !is_worth_telling(r)))
         return;
     char line[1000], time[32], after[64] = "";
     if (r->options->verbose)
@@ -140,11 +144,15 @@ static void tell_end(const run *r, const char *end) {
     cli_complain("run", "%s: %s%s", run_command_line(r, line, sizeof line), end, after);
 }
 
-static void tell_relay(run *r, const relay *from, const char *name) {
+/* Said, and added to the words for the report. */
+static void tell_relay(run *r, const relay *from, const char *name, char *text, size_t size) {
+    size_t len = strlen(text);
     if (from->error == 0 || from->error == -EPIPE)
         return; /* EPIPE: nobody wants more, which is no failure of ours */
     r->failed = true;
-    cli_complain("run", "cannot copy the command's %s on: %s", name, strerror(-from->error));
+    snprintf(text + len, size - len, "; brood could not copy its %s on: %s", name, strerror(-from->error));
+    if (run_may_speak(r))
+        cli_complain("run", "cannot copy the command's %s on: %s", name, strerror(-from->error));
 }
 
 static void write_report(run *r, const char *message) {
@@ -173,6 +181,8 @@ static void write_report(run *r, const char *message) {
 /* The start failed, or was taken back: by whom is known to whoever did it. */
 static const char *conclude_failure(run *r, char *text, size_t size) {
     explain_failure(&r->failure, r->options->cwd, text, size);
+    if (!run_may_speak(r))
+        return text;
     if (r->failure.step != BROOD_STEP_ABORTED || !r->last_signal)
         cli_complain("run", "%s", text);
     return text;
@@ -180,10 +190,10 @@ static const char *conclude_failure(run *r, char *text, size_t size) {
 
 static const char *conclude_end(run *r, char *text, size_t size) {
     describe_end(r, text, size);
-    tell_relay(r, &r->relays[0], "output");
-    tell_relay(r, &r->relays[1], "errors");
     tell_end(r, text);
-    return r->ended.signal || is_worth_telling(r) ? text : NULL;
+    tell_relay(r, &r->relays[0], "output", text, size);
+    tell_relay(r, &r->relays[1], "errors", text, size);
+    return r->ended.signal || is_worth_telling(r) || r->failed ? text : NULL;
 }
 
 int run_conclude(run *r) {

@@ -33,6 +33,36 @@ has "$report" '"error_name":null,"message":null,'
 brood_run --report json -- "$BROOD_CHILD" err before
 [[ $err == before$'\n'{*} ]] || fail "the report on stderr"
 
+# alone ARGUMENT…: nothing else of ours is there, whatever there would be to say. Leaves it, parsed back, in $message.
+alone() {
+    brood_run --report json "$@"
+    is "$(wc -l <err.txt)" 1
+    LC_ALL=C grep -qE "$form" err.txt || fail "not of the form: $err"
+    [[ $err =~ \"message\":(null|\"[^\"]*\") ]]
+    message=${BASH_REMATCH[1]}
+}
+alone -- "$BROOD_CHILD" signal KILL
+is "$message" '"ended by SIGKILL"'
+alone -t 0.1 -- "$BROOD_CHILD" pause
+has "$message" "timed out after 100ms"
+alone -- no-such-program
+has "$message" "exec "
+alone --stdin /no/such -- true
+has "$message" "No such file or directory"
+alone --quiet -- no-such-program
+alone --idle-timeout 1h --stdout /dev/full -- "$BROOD_CHILD" bytes 100000
+is "$status" 125
+has "$message" "brood could not copy its output on: No space left on device"
+if BROOD_TEST_WITHOUT=cgroup "$BROOD" run --tree -- true 2>/dev/null; then
+    BROOD_TEST_WITHOUT=cgroup brood_run --memory 1G --report json -- true
+    is "$(wc -l <err.txt)" 1
+    has "$err" '"memory_limited":"each"'
+fi
+refused "--verbose and --report would share standard error" --verbose --report json -- true
+refused "--warn-zombies and --report would share standard error" --init -w --report json -- true
+brood_run --verbose --report-file report -- true
+has "$err" "exited with 0"
+
 reported -- "$BROOD_CHILD" signal KILL
 has "$report" '"code":null,"signal":"SIGKILL","core_dumped":false,"reason":"signaled","exit_status":137,'
 has "$report" '"message":"ended by SIGKILL"'
