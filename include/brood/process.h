@@ -76,8 +76,8 @@ BROOD_API const char *brood_limit_text(brood_limit limit);
  *
  * io is limited on each disk that the host has at the start, by itself, and counts what reaches a disk: not what the
  * page cache has, nor what goes to another machine. What is written is counted as it leaves the cache, for file systems
- * that tell whose it is: ext4, btrfs, xfs and f2fs, in a cgroup2 that has memory as well. cgroup v1 counts only what
- * is written past the cache (O_DIRECT).
+ * that tell whose it is: ext4, btrfs, xfs and f2fs, in a cgroup2 that has memory as well. Of what is written cgroup v1
+ * counts only what passes by the cache (O_DIRECT).
  */
 typedef struct brood_limits {
     uint64_t memory;       /**< bytes, without swap; who needs more is killed by the kernel. 0: no limit */
