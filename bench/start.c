@@ -2,10 +2,10 @@
  * How fast does brood start a program, read its output to the end, and collect it? Beside bench/bare.c, the limit, and
  * bench/peers/start*. The variant says through which door:
  *
- *     exec      brood_exec_file: on the starter threads
+ *     exec      brood_exec_file: on the starter threads; with BROOD_OWN_GROUP, since the peers own less than a tree
+ *     default   the same as it is without that: a tree
  *     spawn     brood_spawn: on the loop's thread
  *     offload   brood_spawn with .offload
- *
  *     tree      the same as spawn, each with a tree of its own
  *
  *     bench-start VARIANT N CONCURRENCY MB PROGRAM [ARG...]
@@ -69,7 +69,7 @@ static void start_spawn(job *j) {
 
 int main(int argc, char **argv) {
     if (argc < 6)
-        bench_fail("usage", "bench-start exec|spawn|offload|tree N CONCURRENCY MB PROGRAM [ARG...]");
+        bench_fail("usage", "bench-start exec|default|spawn|offload|tree N CONCURRENCY MB PROGRAM [ARG...]");
     run.variant = argv[1];
     run.n = bench_number(argv[2]);
     run.c = bench_number(argv[3]);
@@ -80,7 +80,9 @@ int main(int argc, char **argv) {
         .err = {.kind = BROOD_STDIO_INHERIT},
     };
     start = start_exec;
-    if (strcmp(run.variant, "exec") != 0) {
+    if (strcmp(run.variant, "exec") == 0) {
+        options.own = BROOD_OWN_GROUP;
+    } else if (strcmp(run.variant, "default") != 0) {
         start = start_spawn;
         options.out.on_data = ignore_output;
         options.on_close = on_close;

@@ -4,8 +4,10 @@
  */
 #include "harness/watch.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 
 static answer *exec_file(test *t, const brood_options *options) {
@@ -106,8 +108,8 @@ TEST(exec_with_environment_and_directory) {
     CHECK_STR(a->result.out.bytes, "1 2\n/\n");
 }
 
-TEST(exec_owns_its_group) {
-    EXEC_FILE(group, .args = BROOD_ARGS(CHILD, "session"));
+TEST(exec_in_a_group_of_its_own) {
+    EXEC_FILE(group, .args = BROOD_ARGS(CHILD, "session"), .own = BROOD_OWN_GROUP);
     CHECK_STR(line_of(group->result.out.bytes, "pgid"), test_format("%d", (int)group->result.exit.pid));
     CHECK_STR(line_of(group->result.out.bytes, "sid"), test_format("%d", (int)getsid(0)));
     EXEC_FILE(child, .args = BROOD_ARGS(CHILD, "session"), .own = BROOD_OWN_CHILD);
@@ -331,7 +333,8 @@ TEST(exec_is_aborted) {
 /* --- pipes that others hold --- */
 
 TEST_TORTURE(exec_cuts_the_output_of_a_daemon) {
-    EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "daemon", "forever", "exit", "0"), .close_grace_ms = 150);
+    EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "daemon", "forever", "exit", "0"), .close_grace_ms = 150,
+              .own = BROOD_OWN_GROUP);
     CHECK(brood_exit_ok(&a->result.exit));
     CHECK(a->result.cut);
     pid_t daemon = atoi(a->result.out.bytes);
@@ -345,7 +348,7 @@ TEST_TORTURE(exec_cuts_the_output_of_a_daemon) {
 
 TEST(exec_cuts_after_a_second_unless_told) {
     uint64_t began = test_now_ms();
-    EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "daemon", "forever"));
+    EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "daemon", "forever"), .own = BROOD_OWN_GROUP);
     uint64_t took = test_now_ms() - began;
     CHECK_EQ(kill(atoi(a->result.out.bytes), SIGKILL), 0);
     CHECK(a->result.cut);
@@ -353,6 +356,40 @@ TEST(exec_cuts_after_a_second_unless_told) {
     CHECK_LT(took, (uint64_t)(5000 * test_slow()));
     CHECK_GE(a->result.total_us, 1000000);
     CHECK_LT(a->result.exit.run_us, 900000 * (uint64_t)test_slow());
+}
+
+/* By default all that a command has started ends with it, whoever left its group or its session. */
+TEST(exec_owns_its_tree) {
+    EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "daemon", "forever", "exit", "0"), .close_grace_ms = 50);
+    CHECK(brood_exit_ok(&a->result.exit));
+    CHECK(a->result.cut);
+    CHECK(test_process_gone(atoi(a->result.out.bytes)));
+    EXEC_FILE(escape, .args = BROOD_ARGS(CHILD, "escape", "forever", "hold"),
+              .timeout_ms = (uint64_t)(300 * test_slow()), .kill_grace_ms = 200);
+    CHECK_EQ(escape->result.exit.reason, BROOD_REASON_TIMED_OUT);
+    CHECK(test_process_gone(atoi(escape->result.out.bytes)));
+    EXEC_FILE(session, .args = BROOD_ARGS(CHILD, "session"), .detached = true);
+    CHECK_STR(line_of(session->result.out.bytes, "sid"), test_format("%d", (int)session->result.exit.pid));
+}
+
+static void show_proc(void *nothing) {
+    (void)nothing;
+    ENSURE(umount2("/proc", MNT_DETACH) == 0);
+}
+
+/* No tree can be had without a /proc: who has not asked for one has a group. */
+TEST(exec_without_proc) {
+    brood_result *by_default = result_new(), *asked = result_new();
+    brood_options options = {.args = BROOD_ARGS(CHILD, "session")}; /* its path is learned from there */
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", "/proc", "tmpfs", 0, NULL) < 0)
+        SKIP("no mounts of its own");
+    DEFER(show_proc, NULL);
+    CHECK_EQ(brood_exec_file_sync(&options, by_default), 0);
+    CHECK_STR(line_of(by_default->out.bytes, "pgid"), test_format("%d", (int)by_default->exit.pid));
+    options.own = BROOD_OWN_TREE;
+    CHECK_EQ(brood_exec_file_sync(&options, asked), -ESRCH);
+    CHECK_HAS(asked->message, "/proc");
 }
 
 TEST(exec_does_not_cut_what_ends_in_time) {
@@ -365,7 +402,7 @@ TEST(exec_does_not_cut_what_ends_in_time) {
 TEST(exec_answers_in_time_though_an_escaped_process_holds_the_pipe) {
     uint64_t began = test_now_ms();
     EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "escape", "forever", "hold"), .timeout_ms = (uint64_t)(300 * test_slow()),
-              .kill_grace_ms = 200);
+              .kill_grace_ms = 200, .own = BROOD_OWN_GROUP);
     pid_t escaped = atoi(a->result.out.bytes);
     CHECK_EQ(kill(escaped, SIGKILL), 0);
     CHECK_EQ(a->result.exit.reason, BROOD_REASON_TIMED_OUT);
@@ -435,8 +472,7 @@ TEST(usage_never_tells_the_hosts_peak_as_the_childs) {
 static void hold_up_the_loop(brood_child *child, void *data) {
     (void)data;
     uint64_t since = test_now_ms();
-    while (test_process_state(brood_child_pid(child)) != 'Z' ||
-           test_now_ms() < since + 2 * (uint64_t)(100 * test_slow()))
+    while (!test_process_gone(brood_child_pid(child)) || test_now_ms() < since + 2 * (uint64_t)(100 * test_slow()))
         ;
 }
 

@@ -167,6 +167,7 @@ TEST(host_where_nobody_reaps_orphans) {
     CHECK_EQ(w->ended.reason, BROOD_REASON_TIMED_OUT);
     brood_result *r = result_new();
     CHECK_EQ(brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "daemon", "forever", "hold"),
+                                                   .own = BROOD_OWN_GROUP,
                                                    .kill_grace_ms = 200,
                                                    .timeout_ms = (uint64_t)(200 * test_slow())},
                                   r),

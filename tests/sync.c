@@ -146,15 +146,19 @@ TEST(sync_keeps_to_max_buffer) {
 }
 
 TEST(sync_cuts_the_output_of_a_daemon) {
-    brood_result *r = result_new();
-    CHECK_EQ(brood_exec_file_sync(
-                 &(brood_options){.args = BROOD_ARGS(CHILD, "daemon", "forever"), .close_grace_ms = 150}, r),
-             0);
-    pid_t daemon = atoi(r->out.bytes);
+    brood_result *group = result_new(), *tree = result_new();
+    brood_options options = {
+        .args = BROOD_ARGS(CHILD, "daemon", "forever"), .close_grace_ms = 150, .own = BROOD_OWN_GROUP};
+    CHECK_EQ(brood_exec_file_sync(&options, group), 0);
+    pid_t daemon = atoi(group->out.bytes);
     CHECK_EQ(kill(daemon, SIGKILL), 0);
-    CHECK(r->cut);
-    CHECK_EQ(r->cut_pid, daemon);
-    CHECK(brood_exit_ok(&r->exit));
+    CHECK(group->cut);
+    CHECK_EQ(group->cut_pid, daemon);
+    CHECK(brood_exit_ok(&group->exit));
+    options.own = BROOD_OWN_DEFAULT; /* a tree: it ends with its program */
+    CHECK_EQ(brood_exec_file_sync(&options, tree), 0);
+    CHECK(tree->cut);
+    CHECK(test_process_gone(atoi(tree->out.bytes)));
 }
 
 TEST(sync_of_a_child_that_reads_nothing) {

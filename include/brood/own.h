@@ -13,7 +13,10 @@ extern "C" {
 
 /** What belongs to a child: what a timeout, an abort, a limit or a close reaches. */
 typedef enum brood_ownership {
-    /** `CHILD` for spawn; `GROUP` for the exec forms, unless the child inherits a terminal or is `detached`. */
+    /**
+     * `CHILD` for spawn, and for what is `detached`; `TREE` for the exec forms. Where no tree can be had at all, as with
+     * no /proc, `GROUP` instead, or `CHILD` for one that inherits a terminal; brood_child_guarantee tells.
+     */
     BROOD_OWN_DEFAULT = 0,
     BROOD_OWN_CHILD, /**< the process alone; its own children live on */
     /**

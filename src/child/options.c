@@ -533,8 +533,9 @@ static bool inherits_terminal(const brood__plan *plan) {
 static void compile_ownership(brood__compiled *c, const brood_options *o, brood__form form) {
     c->reach = o->own;
     if (c->reach == BROOD_OWN_DEFAULT)
-        c->reach =
-            form == BROOD__EXEC && !o->detached && !inherits_terminal(&c->plan) ? BROOD_OWN_GROUP : BROOD_OWN_CHILD;
+        c->reach = form == BROOD__EXEC && !o->detached ? BROOD_OWN_TREE : BROOD_OWN_CHILD;
+    if (o->own == BROOD_OWN_DEFAULT && c->reach == BROOD_OWN_TREE)
+        c->plan.instead_of_tree = inherits_terminal(&c->plan) ? BROOD_OWN_CHILD : BROOD_OWN_GROUP;
     c->plan.pid_namespace = o->pid_namespace;
     c->plan.needs_cgroup = o->require == BROOD_GUARANTEE_KERNEL && !o->pid_namespace;
     c->plan.tree = o->limits;

@@ -30,6 +30,7 @@
 
 #define ROOM_MS 5000
 #define NUDGE_MS 100
+#define NOT_FROM_MEMORY "a program cannot be run from memory here (see vm.memfd_noexec)"
 
 extern char **environ;
 
@@ -108,8 +109,15 @@ static int run_holder(int file, int line, int host_fd, brood__process *ret_proce
         .dies_with_parent = host_fd < 0, /* until it has begun, and does so by itself */
         .signals_blocked = true,         /* it is born in the host's process group, and must outlive its Ctrl-C */
     };
-    int r = brood__start(&plan, ret_process, why);
-    return r == -ESRCH ? brood__fail(why, r, BROOD_STEP_HOLDER, NULL, holder_hint(ESRCH)) : r;
+    brood_failure failure;
+    int r = brood__start(&plan, ret_process, &failure);
+    if (r == -ESRCH)
+        return brood__fail(why, r, BROOD_STEP_HOLDER, NULL, holder_hint(ESRCH));
+    if (r < 0 && failure.step == BROOD_STEP_EXEC)
+        return brood__fail(why, r, BROOD_STEP_HOLDER, NULL, NOT_FROM_MEMORY);
+    if (r < 0 && why)
+        *why = failure;
+    return r;
 }
 
 /* Where its parent is not to be seen, it is given the host's pidfd. */
@@ -127,9 +135,7 @@ static int open_holder(bool in_namespace, brood__holder *ret, brood_failure *why
     int line[2];
     int file = open_image();
     if (file < 0)
-        return brood__fail(why, file, BROOD_STEP_HOLDER, NULL,
-                           brood__is_shortage(file) ? NULL
-                                                    : "a program cannot be run from memory here (see vm.memfd_noexec)");
+        return brood__fail(why, file, BROOD_STEP_HOLDER, NULL, brood__is_shortage(file) ? NULL : NOT_FROM_MEMORY);
     int r = brood__socket_pair(line);
     if (r < 0)
         return brood__fail(why, r, BROOD_STEP_HOLDER, NULL, NULL);

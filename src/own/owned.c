@@ -19,8 +19,6 @@ static bool group_by_pidfd(void) {
 }
 
 static int signal_group(brood__owned *o, int signal) {
-    if (o->process.pidfd < 0)
-        return -ESRCH; /* there is none, and the pid 0 would be our own group */
     int r = brood__pidfd_signal_group(o->process.pidfd, signal);
     if (r != -EINVAL && r != -ENOSYS)
         return r;
@@ -30,11 +28,25 @@ static int signal_group(brood__owned *o, int signal) {
     return kill(-o->process.pid, signal) < 0 ? -errno : 0;
 }
 
+/* As in a root directory with no /proc: and not for want of something, nor because somebody has killed it. */
+static bool has_no_holders(const brood_failure *failure) {
+    int code = failure->code;
+    return failure->step == BROOD_STEP_HOLDER && code != -EPIPE && code != -EAGAIN && !brood__is_shortage(code);
+}
+
 int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *why) {
     brood__leftover_reap();
     if (o->reach != BROOD_OWN_TREE)
         return brood__start(plan, &o->process, why);
-    int r = brood__holder_start(plan, &o->holder, &o->process, why);
+    brood_failure failure;
+    int r = brood__holder_start(plan, &o->holder, &o->process, &failure);
+    if (r < 0 && plan->instead_of_tree && has_no_holders(&failure)) {
+        o->reach = (brood_ownership)plan->instead_of_tree;
+        plan->new_group = o->reach == BROOD_OWN_GROUP;
+        return brood__start(plan, &o->process, why);
+    }
+    if (r < 0 && why)
+        *why = failure;
     if (r == 0 && plan->tree.memory)
         o->memory_limited = o->holder.memory_each ? BROOD_LIMITED_EACH : BROOD_LIMITED_TREE;
     o->guarantee =
@@ -115,6 +127,8 @@ static int signal_tree(brood__owned *o, int signal) {
 }
 
 int brood__owned_signal_all(brood__owned *o, int signal) {
+    if (o->process.pidfd < 0)
+        return -ESRCH; /* there is none, and the pid 0 would be our own group */
     if (o->reach == BROOD_OWN_TREE)
         return signal_tree(o, signal);
     if (o->reach == BROOD_OWN_GROUP)

@@ -74,6 +74,7 @@ typedef struct brood__plan {
     bool pid_namespace;    /* a holder's: it is the first process of one */
     int new_namespaces;    /* more flags for clone(2) */
     bool needs_cgroup;     /* a holder's: it is not to be started without */
+    int instead_of_tree;   /* brood_ownership; what is owned where no tree can be. DEFAULT: it fails */
     bool made_in_root; /* a holder's: the cgroup is made in BROOD__UNIFIED itself, and not in the holder's own below */
     unsigned hierarchies;          /* a holder's: a bit for each whose directory comes with the plan */
     brood_limits tree;             /* a holder's: of the tree */
