@@ -1498,25 +1498,46 @@ TEST(pool_starts_workers_again_after_a_shortage) {
     CHECK_EQ(c->gave_up, 0);
 }
 
+enum { MOST_FDS = 160, ROOM = 3 };
+
+typedef struct fillers {
+    int fds[MOST_FDS], count;
+    struct rlimit old;
+} fillers;
+
+/* No descriptor but ROOM, with too few for a start: what comes free is all that there is. */
+static fillers use_up_descriptors(void) {
+    fillers f = {.count = 0};
+    getrlimit(RLIMIT_NOFILE, &f.old);
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = MOST_FDS, .rlim_max = f.old.rlim_max});
+    for (int fd; (fd = fcntl(0, F_DUPFD_CLOEXEC, 0)) >= 0;)
+        f.fds[f.count++] = fd;
+    for (int i = 0; i < ROOM; i++)
+        close(f.fds[--f.count]);
+    return f;
+}
+
+static void give_back_descriptors(fillers *f) {
+    while (f->count > 0)
+        close(f->fds[--f->count]);
+    setrlimit(RLIMIT_NOFILE, &f->old);
+}
+
 /* What a worker that ends gives back is its successor's, however long the pool has had to wait for it. */
 TEST(pool_starts_a_worker_as_soon_as_one_has_ended) {
     CREW(c, .max_workers = 4, .backoff_ms = 3600000, .max_backoff_ms = 3600000);
-    struct rlimit limit, old;
     const char *go = test_path(t, "go");
     crew_do(c, "work");
     RUN_UNTIL(c->done == 1);
     for (int i = 0; i < 2; i++)
         crew_do(c, test_format("wait %s", go));
     RUN_UNTIL(c->started == 2);
-    getrlimit(RLIMIT_NOFILE, &old);
-    limit = old;
-    limit.rlim_cur = (rlim_t)test_count_fds() + 1;
-    setrlimit(RLIMIT_NOFILE, &limit);
+    fillers f = use_up_descriptors();
     crew_do(c, test_format("wait %s", go));
     RUN_UNTIL(c->failed_starts == 1);
     CHECK_EQ(kill(c->pids[1], SIGKILL), 0);
     RUN_UNTIL(c->started == 3);
-    setrlimit(RLIMIT_NOFILE, &old);
+    give_back_descriptors(&f);
     test_write_file(go, "", 0, 0600);
     FINISH(c);
     CHECK_EQ(c->fates[BROOD_FATE_DONE], 4);
