@@ -695,6 +695,7 @@ TEST_TORTURE(tree_in_a_namespace) {
     CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_KERNEL);
     pid_t program = brood_child_pid(w->child);
     CHECK(!test_process_gone(program)); /* its number here */
+    CHECK_EQ(brood_child_members(w->child, NULL, 0), 3);
     CHECK_EQ(brood_child_kill_owned(w->child, SIGTERM), 0);
     RUN();
     CHECK_EQ(w->ended.signal, SIGTERM);

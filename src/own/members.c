@@ -147,7 +147,7 @@ static void count_descendants(listing *l, pid_t holder) {
 static void list_tree(const brood__holder *h, listing *l) {
     if (h->cgroups < 0)
         read_all(l);
-    else if (brood__cgroup_each(h->cgroups, h->pid, h->cgroup_made_ns, add_listed, l) < 0)
+    else if (brood__cgroup_each(h->cgroups, h->cgroup_pid, h->cgroup_made_ns, add_listed, l) < 0)
         l->error = -EMFILE;
     if (l->count > 0)
         qsort(l->all, l->count, sizeof *l->all, by_pid);
