@@ -111,11 +111,6 @@ typedef struct brood__times {
 void brood__times_add(brood__times *times, uint64_t us);
 void brood__times_tell(const brood__times *times, brood_pool_times *ret_times);
 
-/* --- memory.c --- */
-
-/* Resident bytes of that process and all that descend from it; 0: it is gone. `itself`: it counts, too. */
-uint64_t brood__tree_memory(pid_t root, bool itself);
-
 /* --- the pool --- */
 
 /*

@@ -10,6 +10,7 @@
 #include "base/failure.h"
 #include "channel/channel.h"
 #include "child/child.h"
+#include "own/memory.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -226,10 +227,8 @@ static bool takes_too_much(brood__worker *w) {
     uint64_t most = w->pool->options.recycle_above_bytes, now = w->heard_us;
     if (most == 0 || now - w->measured_us < MEASURE_US)
         return false;
-    const brood__owned *owned = &w->child->owned;
-    bool held = owned->holder.line >= 0; /* then all that it left behind is its holder's */
     w->measured_us = now;
-    return brood__tree_memory(held ? owned->holder.pid : owned->process.pid, !held) > most;
+    return brood__owned_memory(&w->child->owned) > most;
 }
 
 static void see_answer(brood__worker *w, brood__task *t, const brood_message *message, brood_value result,
