@@ -526,6 +526,36 @@ TEST(tree_whose_holder_is_stopped_while_it_ends_all) {
         stop_while_ending(t, after_us);
 }
 
+static void leave_cgroup(void *path) {
+    const char *around = test_format("%s/../cgroup.procs", (char *)path);
+    ENSURE(test_write_existing(around, "0") && rmdir(path) == 0);
+}
+
+/* By whoever used it before: the kernel must not take a tree that is started from there for what was to be killed. */
+TEST(tree_from_a_cgroup_that_was_killed_once) {
+    const char *own = test_cgroup(), *path = test_format("%s/killed-%d", own, (int)getpid());
+    if (!own || mkdir(path, 0755) < 0)
+        SKIP("no cgroup here");
+    DEFER(leave_cgroup, (void *)(uintptr_t)path);
+    const char *members = test_format("%s/cgroup.procs", path), *kills = test_format("%s/cgroup.kill", path);
+    pid_t victim = fork();
+    if (victim == 0)
+        for (test_write_existing(members, "0");;)
+            pause();
+    WAIT_UNTIL(*test_read_file(members));
+    CHECK(test_write_existing(kills, "1"));
+    CHECK_EQ(waitpid(victim, NULL, 0), victim);
+    CHECK(test_write_existing(members, "0"));
+    for (int i = 0; i < 2; i++) {
+        brood_result *r = result_new();
+        CHECK_EQ(brood_exec_file_sync(
+                     &(brood_options){.args = BROOD_ARGS(CHILD, "print", "x", "exit", "3"), .own = BROOD_OWN_TREE}, r),
+                 0);
+        CHECK_EQ(r->exit.code, 3);
+        CHECK_STR(r->out.bytes, "x\n");
+    }
+}
+
 /* Again and again, by its program, which is killed as soon as it is there: it was closed while it was started. */
 TEST(tree_whose_start_is_taken_back_while_its_holder_is_stopped) {
     const char *stops = "echo >&3; n=0; while [ $n -lt 20000 ]; do n=$((n+1)); kill -STOP $PPID; k=0; "

@@ -320,6 +320,22 @@ char test_process_state(pid_t pid) {
     return paren && paren[1] == ' ' ? paren[2] : 0;
 }
 
+const char *test_cgroup(void) {
+    const char *mount = access("/sys/fs/cgroup/unified", F_OK) == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
+    const char *own = strstr(test_read_file("/proc/self/cgroup"), "0::/");
+    if (!own || access(test_format("%s/cgroup.procs", mount), F_OK) < 0)
+        return NULL;
+    return test_format("%s%.*s", mount, (int)strcspn(own + 3, "\n"), own + 3);
+}
+
+bool test_write_existing(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0)
+        close(fd);
+    return written;
+}
+
 bool test_process_gone(pid_t pid) {
     char state = test_process_state(pid);
     return state == 0 || state == 'Z' || state == 'X';

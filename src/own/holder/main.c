@@ -249,20 +249,31 @@ static void report_failure(int step, int error, int index) {
     leave();
 }
 
-/* Born in the cgroup, or where that is not allowed, but the cgroup is ours, joining it before it is the program. */
+static void bury(long pid, int pidfd) {
+    int status;
+    holder_call(SYS_wait4, pid, &status, (long)__WALL, 0L);
+    holder_close(pidfd);
+}
+
+/*
+ * Born in the cgroup, or where that is not allowed, but the cgroup is ours, joining it before it is the program. So it is
+ * where the holder's own cgroup was killed once, before it came there: Linux 6.18 takes who is born elsewhere for one
+ * that was passed by, and kills it before its first step.
+ */
 static long launch_into(brood__launch *launch, int cgroup, int *ret_pidfd) {
     long pid = holder_launch(launch, cgroup, ret_pidfd);
-    if (pid >= 0 || pid == -EAGAIN || brood__is_shortage((int)pid)) /* as it would be without */
+    bool stillborn = pid >= 0 && !launch->entered;
+    if ((pid >= 0 && !stillborn) || pid == -EAGAIN || brood__is_shortage((int)pid)) /* as it would be without */
         return pid;
+    if (stillborn)
+        bury(pid, *ret_pidfd);
     int r = cgroup_join(launch->plan);
     if (r < 0)
         return r;
     pid = holder_launch(launch, -1, ret_pidfd);
     if (pid < 0 || launch->report.step != BROOD_STEP_CGROUP)
         return pid;
-    int status;
-    holder_call(SYS_wait4, pid, &status, (long)__WALL, 0L);
-    holder_close(*ret_pidfd);
+    bury(pid, *ret_pidfd);
     launch->report = (brood__report){0};
     return -EOPNOTSUPP;
 }
