@@ -1,6 +1,6 @@
 /*
- * Schedules: a host that owns trees of random shape, and random kills and stops of the host, of holders and of whatever
- * is in the trees. In the end nothing may be alive. The judge is the subreaper of all of it, so who survived anything is
+ * Schedules: a host that owns trees of random shape, and random kills and stops of the host, of holders, of its guard and
+ * of whatever is in the trees. In the end nothing may be alive. The judge is the subreaper of all of it, so who survived anything is
  * its child, whatever that did to get out of sight; besides all hold one pipe, and have one mark in their environment.
  *
  * BROOD_TEST_MANY: a thousand of them. BROOD_TEST_SEED: the first one's seed; each tells its own when it fails, and
@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 
 #include "base/fault.h"
+#include "own/guard.h"
 
 enum {
     MOST_TREES = 3,
@@ -33,7 +34,7 @@ enum {
     FEW = 25
 };
 
-/* Who is killed. What is promised differs: docs/OWNERSHIP.md. */
+/* Who is killed. What is promised differs: docs/OWNERSHIP.md. A guard is as a holder here. */
 typedef enum victims {
     HOSTS,   /* the host and what is in the trees; holders are stopped at most */
     HOLDERS, /* holders and what is in the trees; the host lives until it has ended all */
@@ -44,6 +45,7 @@ typedef struct schedule {
     uint64_t seed, random;
     victims victims;
     bool kernel; /* each tree has a cgroup */
+    bool direct; /* the host starts it by itself */
     int trees;
     pid_t host;
     bool host_killed, host_waited;
@@ -180,7 +182,7 @@ static void host_tells_nobody(brood_stream *stream, const char *bytes, size_t le
 
 static void host_starts(int i) {
     schedule *s = h->schedule;
-    const char *roam = s->victims == HOSTS && one_in(s, 3) ? "roam" : NULL;
+    const char *roam = s->victims == HOSTS && !s->direct && one_in(s, 3) ? "roam" : NULL;
     int size = one_in(s, 20) ? 60 : 1 + below(s, MOST_SIZE);
     brood_slot held = {.slot = 3, .io = {.kind = BROOD_STDIO_FD, .fd = s->held[1]}};
     brood_options options = {
@@ -232,6 +234,7 @@ static int be_host(schedule *s) {
     uv_run(&h->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&h->loop) < 0)
         return 4;
+    brood__guard_done();
     return waitid(P_ALL, 0, &zombie, WNOHANG | WEXITED | WNOWAIT | __WALL) < 0 && errno == ECHILD ? 0 : 5;
 }
 
@@ -254,7 +257,7 @@ static bool look_at(pid_t pid, process *ret) {
     ret->pid = pid;
     ret->parent = parent;
     snprintf(ret->name, sizeof ret->name, "%.*s", (int)(end - name) + 1, name);
-    ret->is_holder = strcmp(ret->name, "(brood-holder)") == 0;
+    ret->is_holder = strcmp(ret->name, "(brood-holder)") == 0 || strcmp(ret->name, "(brood-guard)") == 0;
     ret->is_copy = strcmp(ret->name, "(brood-copy)") == 0;
     return true;
 }
@@ -455,11 +458,15 @@ static int count_marked(const schedule *s) {
     return marked;
 }
 
-static int count_cgroups(const schedule *s) {
+static int count_cgroups(const schedule *s, const char **ret_one) {
     int count = 0, again = s->cgroup < 0 ? -1 : openat(s->cgroup, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = again < 0 ? NULL : fdopendir(again);
-    for (struct dirent *entry; dir && (entry = readdir(dir));)
-        count += entry->d_type == DT_DIR && entry->d_name[0] != '.';
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+            continue;
+        *ret_one = test_format("%s", entry->d_name);
+        count++;
+    }
     if (dir)
         closedir(dir);
     return count;
@@ -477,8 +484,10 @@ static void judge(schedule *s) {
                   left);
     if (count_marked(s) != 0)
         test_fail(__FILE__, __LINE__, "%s: a process with the mark is left", seed);
-    if (count_cgroups(s) != 0)
-        test_fail(__FILE__, __LINE__, "%s: %d cgroups are left", seed, count_cgroups(s));
+    const char *one;
+    int cgroups = count_cgroups(s, &one);
+    if (cgroups != 0)
+        test_fail(__FILE__, __LINE__, "%s: %d cgroups are left, as %s", seed, cgroups, one);
 }
 
 static void run_schedule(schedule *s) {
@@ -508,18 +517,19 @@ static uint64_t first_seed(void) {
     return given ? strtoull(given, NULL, 10) : mix((uint64_t)now.tv_sec ^ (uint64_t)now.tv_nsec << 20) % 1000000000;
 }
 
-static void run_schedules(bool kernel, int cgroup) {
+static void run_schedules(bool kernel, bool direct, int cgroup) {
     const char *count = getenv("BROOD_TEST_SCHEDULES");
     uint64_t first = first_seed();
     int wanted = count ? atoi(count) : getenv("BROOD_TEST_MANY") ? MANY : FEW;
     printf("%d schedules from seed %llu on\n", wanted, (unsigned long long)first);
     fflush(stdout);
+    brood__guard_done(); /* of this process: it is no host's */
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     for (int i = 0; i < wanted && !test_failed(); i++)
-        run_schedule(&(schedule){.seed = first + (uint64_t)i, .kernel = kernel, .cgroup = cgroup});
+        run_schedule(&(schedule){.seed = first + (uint64_t)i, .kernel = kernel, .direct = direct, .cgroup = cgroup});
 }
 
-/* --- the two ways --- */
+/* --- the three ways --- */
 
 static void remove_cgroup(void *path) {
     ENSURE(rmdir(path) == 0);
@@ -538,7 +548,7 @@ static char *make_cgroup(void) {
     return mkdir(path, 0755) == 0 ? path : NULL;
 }
 
-TEST(schedules_with_a_cgroup) {
+static void run_with_a_cgroup(test *t, bool direct) {
     brood_failure why;
     char *path = make_cgroup();
     if (!path)
@@ -552,11 +562,21 @@ TEST(schedules_with_a_cgroup) {
     if (r == -EOPNOTSUPP)
         SKIP("no cgroup for a tree here");
     CHECK_EQ(r, 0);
-    run_schedules(true, test_fd(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+    run_schedules(true, direct, test_fd(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+}
+
+TEST(schedules_started_into_a_cgroup) {
+    run_with_a_cgroup(t, true);
+}
+
+TEST(schedules_with_a_holder_and_a_cgroup) {
+    brood__probe_force("direct", true);
+    run_with_a_cgroup(t, false);
+    brood__probe_force("direct", false);
 }
 
 TEST(schedules_by_the_holder_alone) {
     brood__probe_force("cgroup", true);
-    run_schedules(false, -1);
+    run_schedules(false, false, -1);
     brood__probe_force("cgroup", false);
 }

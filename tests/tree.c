@@ -36,6 +36,11 @@ static pid_t pid_at(const watch *w, int n) {
     return line ? atoi(line) : 0;
 }
 
+/* What is about the holder: without, the host would start the tree by itself. */
+static void have_holders(void) {
+    brood__probe_force("direct", true);
+}
+
 /* --- what a stop reaches --- */
 
 TEST_TORTURE(tree_that_ends_by_itself) {
@@ -113,6 +118,7 @@ static bool may_be_traced(void) {
 
 /* A stop for its tracer is no end. The holder debugs nobody: it lets go, and the signal does what it was sent for. */
 TEST(tree_of_a_program_that_asks_to_be_traced) {
+    have_holders();
     if (!may_be_traced())
         SKIP("nobody may be traced here");
     watch *w = watch_new();
@@ -242,6 +248,7 @@ TEST_TORTURE(tree_of_a_sync_form_that_times_out) {
 }
 
 TEST_TORTURE(tree_that_was_let_live) {
+    have_holders();
     watch *w = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "hold"), TREE);
     RUN_UNTIL(strstr(w->out.bytes, "ready"));
@@ -407,6 +414,7 @@ TEST(tree_keeps_the_terminal_and_the_group_of_its_host) {
 
 /* Linux starts a program's peak at its starter's, which is the holder's, not the host's. */
 TEST(tree_tells_the_peak_of_the_program_alone) {
+    have_holders();
     size_t size = 200 << 20;
     char *large = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(large != MAP_FAILED);
@@ -421,6 +429,7 @@ TEST(tree_tells_the_peak_of_the_program_alone) {
 /* --- the holder in bad hands --- */
 
 TEST(tree_whose_holder_is_killed) {
+    have_holders();
     watch *w = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "hold"), TREE, .close_grace_ms = 50);
     RUN_UNTIL(strstr(w->out.bytes, "ready"));
@@ -441,6 +450,7 @@ TEST(tree_whose_holder_is_killed) {
 
 /* Which the kernel's cgroup.kill passes by. It holds the output, whose end is waited for. */
 TEST(tree_whose_holder_is_killed_and_whose_first_thread_has_left) {
+    have_holders();
     watch *w = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "fork", "leave-thread"), TREE);
     bool kernel = brood_child_guarantee(w->child) == BROOD_GUARANTEE_KERNEL;
@@ -454,6 +464,7 @@ TEST(tree_whose_holder_is_killed_and_whose_first_thread_has_left) {
 }
 
 TEST(tree_whose_holder_is_killed_when_its_program_has_ended) {
+    have_holders();
     watch *w = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "exit", "0"), TREE, .close_grace_ms = 50);
     RUN_UNTIL(w->closes);
@@ -484,6 +495,7 @@ static void await_one_that_stops_its_holder(void) {
 
 /* Its own signals do not keep the host from noticing that it has to nudge. */
 TEST(tree_whose_holder_is_stopped_while_the_host_gets_signals) {
+    have_holders();
     struct sigaction action = {.sa_handler = ignore_signal};
     struct itimerval often = {.it_interval = {.tv_usec = 5000}, .it_value = {.tv_usec = 5000}};
     CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
@@ -494,6 +506,7 @@ TEST(tree_whose_holder_is_stopped_while_the_host_gets_signals) {
 }
 
 TEST(tree_whose_holder_is_stopped) {
+    have_holders();
     watch *w = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "hold"), TREE);
     RUN_UNTIL(strstr(w->out.bytes, "ready"));
@@ -522,6 +535,7 @@ static void stop_while_ending(test *t, long after_us) {
 }
 
 TEST(tree_whose_holder_is_stopped_while_it_ends_all) {
+    have_holders();
     for (long after_us = 0; after_us < 2000 && !test_failed(); after_us += 20)
         stop_while_ending(t, after_us);
 }
@@ -558,6 +572,7 @@ TEST(tree_from_a_cgroup_that_was_killed_once) {
 
 /* Again and again, by its program, which is killed as soon as it is there: it was closed while it was started. */
 TEST(tree_whose_start_is_taken_back_while_its_holder_is_stopped) {
+    have_holders();
     const char *stops = "echo >&3; n=0; while [ $n -lt 20000 ]; do n=$((n+1)); kill -STOP $PPID; k=0; "
                         "while [ $k -lt 30 ]; do k=$((k+1)); done; done; exec sleep 1000";
     watch *w = watch_new();
@@ -577,12 +592,14 @@ TEST(tree_whose_start_is_taken_back_while_its_holder_is_stopped) {
 
 /* By its own program, which then ends: somebody has to notice. */
 TEST(tree_whose_holder_is_stopped_by_its_program) {
+    have_holders();
     RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "signal-parent", "STOP", "exit", "3"), TREE);
     CHECK_EQ(w->ended.code, 3);
     await_one_that_stops_its_holder();
 }
 
 TEST(tree_whose_holder_gets_every_signal) {
+    have_holders();
     watch *w = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "hold"), TREE);
     RUN_UNTIL(strstr(w->out.bytes, "ready"));
@@ -600,6 +617,7 @@ TEST(tree_whose_holder_gets_every_signal) {
 
 /* A child of the test's, which is given up as such a holder is: whatever comes next waits for it, once it has ended. */
 TEST(tree_whose_holder_was_given_up_leaves_no_zombie) {
+    have_holders();
     int held[2];
     char byte;
     CHECK_EQ(pipe2(held, O_CLOEXEC), 0);
@@ -622,6 +640,7 @@ TEST(tree_whose_holder_was_given_up_leaves_no_zombie) {
 
 /* A debugger holds the holder: nothing that the host does makes it go on. The host does not hang with it. */
 TEST(tree_whose_holder_hangs_is_given_up) {
+    have_holders();
     if (!getenv("BROOD_TEST_MANY"))
         SKIP("ten seconds: set BROOD_TEST_MANY");
     if (!may_be_traced())
@@ -886,6 +905,7 @@ TEST(tree_goes_with_a_host_that_has_forked) {
 
 /* Nobody is left who would tell the holder to go on: the kernel does. */
 TEST(tree_goes_with_a_host_that_is_killed_while_the_holder_is_stopped) {
+    have_holders();
     check_host_that_goes(t, HOLDER_STOPPED);
 }
 

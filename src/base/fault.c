@@ -16,9 +16,14 @@ static atomic_int forced_error;
 static atomic_bool forced_off[BROOD__FEATURE_COUNT];
 
 static const char *const feature_name[BROOD__FEATURE_COUNT] = {
-    [BROOD__CLOSE_RANGE] = "close_range", [BROOD__NOSIGNAL] = "nosignal",           [BROOD__PIDFD_INFO] = "pidfd_info",
-    [BROOD__PIDFD_GROUP] = "pidfd_group", [BROOD__SHARED_MEMORY] = "shared_memory", [BROOD__MEMFD] = "memfd",
+    [BROOD__CLOSE_RANGE] = "close_range",
+    [BROOD__NOSIGNAL] = "nosignal",
+    [BROOD__PIDFD_INFO] = "pidfd_info",
+    [BROOD__PIDFD_GROUP] = "pidfd_group",
+    [BROOD__SHARED_MEMORY] = "shared_memory",
+    [BROOD__MEMFD] = "memfd",
     [BROOD__CGROUP] = "cgroup",
+    [BROOD__DIRECT] = "direct",
 };
 
 BROOD__RAW int brood__fault(const char *what, int error) {

@@ -21,6 +21,7 @@ typedef enum brood__feature {
     BROOD__SHARED_MEMORY, /* "shared_memory": CLONE_VM shares it; not so under valgrind and qemu-user */
     BROOD__MEMFD,         /* "memfd": memfd_create, which a container may deny */
     BROOD__CGROUP,        /* "cgroup": a cgroup2 for each tree */
+    BROOD__DIRECT,        /* "direct": trees that the host itself starts into a cgroup */
     BROOD__FEATURE_COUNT
 } brood__feature;
 

@@ -109,6 +109,12 @@ int brood__open(const char *path, int flags) {
     return fd < 0 ? -errno : brood__fd_lift(fd, 3);
 }
 
+int brood__open_at(int dir, const char *path, int flags) {
+    TRY("openat", EMFILE);
+    int fd = openat(dir, path, flags | O_CLOEXEC | O_NOFOLLOW);
+    return fd < 0 ? -errno : brood__fd_lift(fd, 3);
+}
+
 ssize_t brood__read_at(int dir, const char *path, char *ret_text, size_t size) {
     int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -errno : brood__read(fd, ret_text, size - 1);

@@ -31,6 +31,8 @@ int brood__pipe(int ret_fds[2]);
 int brood__socket_pair(int ret_fds[2]);
 /* The descriptor, or a negative errno. */
 int brood__open(const char *path, int flags);
+/* The same below a directory, where the last part must be no link. */
+int brood__open_at(int dir, const char *path, int flags);
 /* A small file of a directory, as /proc and cgroups have them, and a NUL behind it: its length, or a negative errno. */
 ssize_t brood__read_at(int dir, const char *path, char *ret_text, size_t size);
 /* 0, or a negative errno. */

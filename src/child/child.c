@@ -83,10 +83,11 @@ void brood__child_tell_spawn(brood_child *c) {
 
 /* Nothing of its tree is left. */
 static void tell_empty(brood_child *c) {
-    if (!c->owned.holder.empty || !c->on_empty)
+    const brood_usage *told = brood__owned_empty(&c->owned);
+    if (!told || !c->on_empty)
         return;
     void (*on_empty)(brood_child *, const brood_usage *, void *) = c->on_empty;
-    brood_usage usage = c->owned.holder.usage;
+    brood_usage usage = *told;
     c->on_empty = NULL;
     on_empty(c, &usage, c->data);
 }
@@ -526,7 +527,8 @@ static void exited(brood_child *c) {
 
 /* Of its tree, after its own end. */
 static void see_rest_end(brood_child *c) {
-    if (brood__owned_fd(&c->owned) >= 0)
+    short events;
+    if (brood__owned_fd(&c->owned, &events) >= 0)
         return;
     brood__child_stop_watching(c);
     brood__child_tell_later(c);
@@ -541,6 +543,17 @@ static bool see_limit(brood_child *c) {
     if (brood__owned_is_late(&c->owned))
         brood__child_stop(c, BROOD_REASON_CPU_TIME);
     return c->watch.waiting;
+}
+
+/* After its exit: what is left of its tree, if anything is. */
+static void watch_rest(brood_child *c) {
+    short events;
+    int fd = brood__owned_fd(&c->owned, &events);
+    if (fd < 0 || c->orphan)
+        brood__watch_stop(&c->watch);
+    else if (fd != c->watch.fd)
+        brood__watch_take_over(&c->watch, &c->nudge);
+    brood__watch_stop(&c->nudge);
 }
 
 static void see_exit(brood_child *c) {
@@ -558,9 +571,7 @@ static void see_exit(brood_child *c) {
         brood__channel_read_now(c->channel);
     if (!c->watch.waiting)
         return; /* closed meanwhile */
-    brood__watch_stop(&c->nudge);
-    if (brood__owned_fd(&c->owned) < 0 || c->orphan)
-        brood__watch_stop(&c->watch);
+    watch_rest(c);
     if (!c->orphan) {
         exited(c);
         if (c->state == BROOD__EXITED) /* else, cancelled, it has told its last already */
@@ -574,8 +585,8 @@ static void see_exit(brood_child *c) {
 /* The program of a tree has ended: a holder that somebody has stopped is to tell so. */
 void brood__child_nudge(brood__watch *watch) {
     brood_child *c = BROOD__OUTER(watch, brood_child, nudge);
-    brood__watch_stop(watch);
-    brood__owned_nudge(&c->owned);
+    if (!brood__owned_nudge(&c->owned))
+        brood__watch_stop(watch);
 }
 
 void brood__child_watch_ready(brood__watch *watch) {

@@ -130,7 +130,7 @@ void brood_child_detach(brood_child *c) {
 }
 
 bool brood__child_may_live(const brood_child *c) {
-    return c->let_live && !c->owned.holder.ending; /* its tree was killed before */
+    return c->let_live && !brood__owned_is_ending(&c->owned); /* its tree was killed before */
 }
 
 void brood__child_let_go(brood_child *c) {

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 
 static int attach_streams(brood_child *c, brood__plan *plan) {
@@ -45,8 +46,10 @@ static int take_process(brood_child *c, brood__plan *plan, const brood__owned *o
     c->owned = *owned;
     c->exit.pid = owned->process.pid;
     c->started_us = owned->process.started_us;
-    c->watch.fd = brood__owned_fd(owned);
-    c->nudge.fd = owned->reach == BROOD_OWN_TREE ? owned->process.pidfd : -1;
+    short events;
+    c->watch.fd = brood__owned_fd(owned, &events);
+    c->nudge.fd = brood__owned_nudge_fd(owned, &events);
+    c->nudge.events = events == POLLPRI ? EPOLLPRI : EPOLLIN;
     int r = brood__watch_start(&c->watch);
     if (r == 0 && c->nudge.fd >= 0)
         r = brood__watch_start(&c->nudge);

@@ -156,8 +156,10 @@ static bool done(run *r) {
 static void wait_for_something(run *r, uint64_t now_us) {
     const brood__plan *plan = &r->compiled.plan;
     bool aborted = brood__deadlines_stopping(&r->deadlines) || !r->options->abort;
-    r->polls[POLL_PROCESS] = (struct pollfd){.fd = brood__owned_fd(&r->owned), .events = POLLIN};
-    r->polls[POLL_NUDGE] = (struct pollfd){.fd = r->nudged ? -1 : brood__owned_nudge_fd(&r->owned), .events = POLLIN};
+    struct pollfd *process = &r->polls[POLL_PROCESS], *other = &r->polls[POLL_NUDGE];
+    *process = *other = (struct pollfd){0};
+    process->fd = brood__owned_fd(&r->owned, &process->events);
+    other->fd = r->nudged ? -1 : brood__owned_nudge_fd(&r->owned, &other->events);
     r->polls[POLL_ABORT] = (struct pollfd){.fd = aborted ? -1 : brood__abort_fd(r->options->abort), .events = POLLIN};
     for (size_t i = 0; i < plan->slot_count; i++)
         r->polls[POLL_SLOTS + i] = (struct pollfd){
@@ -186,8 +188,7 @@ static void handle_events(run *r) {
     if (r->polls[POLL_PROCESS].revents)
         process_ended(r);
     if (r->polls[POLL_NUDGE].revents) {
-        brood__owned_nudge(&r->owned);
-        r->nudged = true;
+        r->nudged = !brood__owned_nudge(&r->owned);
     }
 }
 

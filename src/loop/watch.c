@@ -34,16 +34,33 @@ int brood__watch_start(brood__watch *w) {
     return 0;
 }
 
+/* What epoll has told of it already is not passed on. */
+static void forget_events(const brood__watch *w) {
+    struct brood__watch_batch *batch = w->loop->batch;
+    for (int i = batch ? batch->at : 0; batch && i < batch->count; i++)
+        if (batch->events[i].data.ptr == w)
+            batch->events[i].data.ptr = NULL;
+}
+
 void brood__watch_stop(brood__watch *w) {
     if (!w->waiting)
         return;
     epoll_ctl(w->loop->epoll, EPOLL_CTL_DEL, w->fd, NULL); /* its close would not do: a forked host has a duplicate */
     w->waiting = false;
     count_refs(w->loop, w, -1);
-    struct brood__watch_batch *batch = w->loop->batch;
-    for (int i = batch ? batch->at : 0; batch && i < batch->count; i++)
-        if (batch->events[i].data.ptr == w)
-            batch->events[i].data.ptr = NULL;
+    forget_events(w);
+}
+
+void brood__watch_take_over(brood__watch *w, brood__watch *other) {
+    struct epoll_event event = {.events = other->events, .data.ptr = w};
+    epoll_ctl(w->loop->epoll, EPOLL_CTL_DEL, w->fd, NULL);
+    epoll_ctl(w->loop->epoll, EPOLL_CTL_MOD, other->fd, &event);
+    forget_events(w);
+    forget_events(other); /* it is told again */
+    w->fd = other->fd;
+    w->events = other->events;
+    other->waiting = false;
+    count_refs(other->loop, other, -1);
 }
 
 void brood__watch_set_ref(brood__watch *w, bool ref) {

@@ -36,11 +36,14 @@ typedef struct visit {
 } visit;
 
 /* Whether the process of this directory of /proc is in the cgroup, or below it. */
-static bool is_in(int proc, const char *name) {
+static bool is_in(visit *v, int proc) {
     char text[PATH_MAX + 512];
-    brood__read_at(proc, "cgroup", text, sizeof text);
-    const char *own = strstr(text, "0::/");
-    return own && strstr(own, name);
+    const char *name = v->name;
+    ssize_t n = brood__read_at(proc, "cgroup", text, sizeof text);
+    v->missed = v->missed || n == -EMFILE || n == -ENFILE;
+    const char *own = strstr(text, "0::/"), *at = own ? strstr(own, name) : NULL;
+    const char *behind = at ? at + strlen(name) : "";
+    return *behind == '/' || *behind == '\n';
 }
 
 /* The number may be another's by now; the directory is not. */
@@ -49,7 +52,7 @@ static void visit_process(visit *v, int pid) {
     snprintf(path, sizeof path, "/proc/%d", pid);
     int proc = pid > 0 ? brood__open(path, O_RDONLY | O_DIRECTORY) : -1; /* 0: it is not of our PID namespace */
     v->missed = v->missed || proc == -EMFILE || proc == -ENFILE;
-    if (proc >= 0 && is_in(proc, v->name))
+    if (proc >= 0 && is_in(v, proc))
         v->each(proc, v->data);
     brood__close(proc);
 }
@@ -90,6 +93,12 @@ int brood__cgroup_each(int parent_fd, pid_t holder, uint64_t made_ns, brood__on_
     return v.missed ? -EMFILE : 0;
 }
 
+int brood__cgroup_each_in(int dir, const char *name, brood__on_process each, void *data) {
+    visit v = {.name = name, .each = each, .data = data};
+    visit_all(&v, dir, ".", MOST_DEPTH);
+    return v.missed ? -EMFILE : 0;
+}
+
 static void kill_one(int proc, void *data) {
     (void)data;
     brood__pidfd_signal(proc, SIGKILL); /* a directory of /proc is as good as a pidfd */
@@ -122,6 +131,10 @@ static bool remove_empty(int parent_fd, const char *name, int depth) {
 static bool take_away(int parent_fd, const char *name) {
     bool empty = is_empty(parent_fd, name);
     return remove_empty(parent_fd, name, empty ? MOST_DEPTH : 0) || empty;
+}
+
+bool brood__cgroup_remove(int parent_fd, const char *name) {
+    return unlinkat(parent_fd, name, AT_REMOVEDIR) == 0 || take_away(parent_fd, name);
 }
 
 static int kill_named(int parent_fd, const char *name) {

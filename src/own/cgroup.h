@@ -2,6 +2,7 @@
 #ifndef BROOD_OWN_CGROUP_H
 #define BROOD_OWN_CGROUP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -14,6 +15,12 @@ int brood__cgroup_kill(int parent_fd, pid_t holder, uint64_t made_ns);
  */
 typedef void (*brood__on_process)(int proc, void *data);
 int brood__cgroup_each(int parent_fd, pid_t holder, uint64_t made_ns, brood__on_process each, void *data);
+
+/* The same for a cgroup's own directory, whose path ends in this name, which no other ever had. */
+int brood__cgroup_each_in(int dir, const char *name, brood__on_process each, void *data);
+
+/* Take an empty one away, with those that were made in it. False: somebody is in one of them. */
+bool brood__cgroup_remove(int parent_fd, const char *name);
 
 /* The same, where the holder cannot go on: wait for the end, and take all that it made away. 0 or a negative errno. */
 int brood__cgroup_end(int parent_fd, pid_t holder, uint64_t made_ns);

@@ -38,12 +38,12 @@ extern char **environ;
 
 __asm__(".pushsection .rodata.brood_holder, \"a\"\n"
         ".balign 16\n"
-        "brood__holder_image:\n"
+        "brood__holder_bytes:\n"
         ".incbin \"" BROOD_HOLDER_IMAGE "\"\n"
-        "brood__holder_image_end:\n"
+        "brood__holder_bytes_end:\n"
         ".popsection\n");
-extern const char brood__holder_image[] __attribute__((visibility("hidden")));
-extern const char brood__holder_image_end[] __attribute__((visibility("hidden")));
+extern const char brood__holder_bytes[] __attribute__((visibility("hidden")));
+extern const char brood__holder_bytes_end[] __attribute__((visibility("hidden")));
 
 static pthread_mutex_t image_lock = PTHREAD_MUTEX_INITIALIZER;
 static int image_fd = -1;
@@ -59,14 +59,14 @@ __attribute__((constructor)) static void watch_for_forks(void) {
 }
 
 /* Kept for the life of the process: the pages that run are the same for all holders. */
-static int open_image(void) {
+int brood__holder_image(void) {
     struct stat now;
     pthread_mutex_lock(&image_lock);
     if (image_fd >= 0 && (fstat(image_fd, &now) < 0 || now.st_dev != image.st_dev || now.st_ino != image.st_ino))
         image_fd = -1; /* the host has closed it, and the number may be another's by now */
     if (image_fd < 0)
-        image_fd = brood__program_in_memory("brood-holder", brood__holder_image,
-                                            (size_t)(brood__holder_image_end - brood__holder_image));
+        image_fd = brood__program_in_memory("brood-holder", brood__holder_bytes,
+                                            (size_t)(brood__holder_bytes_end - brood__holder_bytes));
     if (image_fd >= 0 && fstat(image_fd, &image) < 0) {
         brood__close(image_fd);
         image_fd = -EBADF;
@@ -133,7 +133,7 @@ static int run_holder_in_namespace(int file, int line, brood__process *ret_proce
 static int open_holder(bool in_namespace, brood__holder *ret, brood_failure *why) {
     brood__process process = BROOD__PROCESS_NONE;
     int line[2];
-    int file = open_image();
+    int file = brood__holder_image();
     if (file < 0)
         return brood__fail(why, file, BROOD_STEP_HOLDER, NULL, brood__is_shortage(file) ? NULL : NOT_FROM_MEMORY);
     int r = brood__socket_pair(line);

@@ -155,6 +155,13 @@ static void list_tree(const brood__holder *h, listing *l) {
         count_descendants(l, h->pid);
 }
 
+static void list_direct(const brood__direct *d, listing *l) {
+    if (brood__cgroup_each_in(d->cell.dir.fd, d->cell.name, add_listed, l) < 0)
+        l->error = -EMFILE;
+    if (l->count > 0)
+        qsort(l->all, l->count, sizeof *l->all, by_pid);
+}
+
 static void list_group(pid_t group, listing *l) {
     read_all(l);
     for (size_t i = 0; i < l->count; i++)
@@ -189,7 +196,9 @@ static int give(const listing *l, brood_member *ret_members, size_t room, size_t
 
 int brood__owned_members(brood__owned *o, brood_member *ret_members, size_t room, size_t size) {
     listing l = {0};
-    if (o->reach == BROOD_OWN_TREE && !brood__holder_is_done(&o->holder))
+    if (brood__direct_is(&o->direct))
+        list_direct(&o->direct, &l);
+    else if (o->reach == BROOD_OWN_TREE && !brood__holder_is_done(&o->holder))
         list_tree(&o->holder, &l);
     else if (o->reach == BROOD_OWN_GROUP && brood__owned_signal_all(o, 0) != -ESRCH)
         list_group(o->process.pid, &l);

@@ -1,5 +1,5 @@
 /*
- * A process, its group, or its tree, which is reached through its holder. A group is addressed by a number, which is
+ * A process, its group, or its tree, which is reached through its holder or by its cgroup. A group is addressed by a number, which is
  * safe from reuse only while somebody holds it: so a leader that owns its group stays a zombie until it is given up,
  * unless the kernel can signal a group by the leader's pidfd (Linux 6.9), which never means another.
  */
@@ -11,6 +11,7 @@
 #include "process/exit.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 
@@ -38,8 +39,13 @@ int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *why) {
     brood__leftover_reap();
     if (o->reach != BROOD_OWN_TREE)
         return brood__start(plan, &o->process, why);
+    int r = brood__direct_start(plan, &o->direct, &o->process, why);
+    if (r <= 0) {
+        o->guarantee = r == 0 ? BROOD_GUARANTEE_KERNEL : BROOD_GUARANTEE_NONE;
+        return r;
+    }
     brood_failure failure;
-    int r = brood__holder_start(plan, &o->holder, &o->process, &failure);
+    r = brood__holder_start(plan, &o->holder, &o->process, &failure);
     if (r < 0 && plan->instead_of_tree && has_no_holders(&failure)) {
         o->reach = (brood_ownership)plan->instead_of_tree;
         plan->new_group = o->reach == BROOD_OWN_GROUP;
@@ -63,15 +69,32 @@ const char *brood_guarantee_text(brood_guarantee guarantee) {
     return guarantee <= BROOD_GUARANTEE_KERNEL ? texts[guarantee] : "unknown";
 }
 
-int brood__owned_fd(const brood__owned *o) {
-    if (o->reach == BROOD_OWN_TREE)
+static bool is_direct(const brood__owned *o) {
+    return brood__direct_is(&o->direct);
+}
+
+/* It has no more to tell that matters. */
+static bool tree_is_done(const brood__owned *o) {
+    return is_direct(o) ? o->direct.empty || (o->direct.let_go && o->ended) : brood__holder_is_done(&o->holder);
+}
+
+int brood__owned_fd(const brood__owned *o, short *ret_events) {
+    *ret_events = POLLIN;
+    if (o->reach == BROOD_OWN_TREE && !is_direct(o))
         return brood__holder_is_done(&o->holder) ? -1 : o->holder.line;
-    return o->ended ? -1 : o->process.pidfd;
+    if (!o->ended)
+        return o->process.pidfd;
+    *ret_events = POLLPRI;
+    return o->reach == BROOD_OWN_TREE && !tree_is_done(o) ? o->direct.cell.events.fd : -1;
 }
 
 bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
     static atomic_bool asked;
-    if (o->reach == BROOD_OWN_TREE) {
+    if (is_direct(o) && o->ended) {
+        brood__direct_look(&o->direct);
+        return false;
+    }
+    if (o->reach == BROOD_OWN_TREE && !is_direct(o)) {
         bool ended = brood__holder_hear(&o->holder, &o->process, ret_exit);
         o->ended = o->reaped = o->holder.exited;
         if (o->holder.lost_error) {
@@ -95,6 +118,8 @@ bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
         return false;
     o->ended = true;
     ret_exit->stop_error = o->stop_error;
+    if (is_direct(o))
+        brood__direct_exited(&o->direct, &ret_exit->usage);
     return true;
 }
 
@@ -114,16 +139,24 @@ int brood__owned_signal(brood__owned *o, int signal) {
 static void end_tree(brood__owned *o) {
     if (o->ending_us == 0)
         o->ending_us = brood__now_us();
-    brood__holder_end(&o->holder);
+    if (is_direct(o))
+        brood__direct_end(&o->direct);
+    else
+        brood__holder_end(&o->holder);
+}
+
+static bool is_let_go(const brood__owned *o) {
+    return is_direct(o) ? o->direct.let_go : o->holder.let_go;
 }
 
 static int signal_tree(brood__owned *o, int signal) {
-    if (signal == 0)
-        return brood__holder_is_done(&o->holder) ? -ESRCH : 0;
-    if (signal != SIGKILL || o->holder.let_go)
-        return brood__holder_signal(&o->holder, signal, false);
-    end_tree(o);
-    return 0;
+    if (signal == 0 || tree_is_done(o))
+        return tree_is_done(o) ? -ESRCH : 0;
+    if (signal == SIGKILL && !is_let_go(o)) {
+        end_tree(o);
+        return 0;
+    }
+    return is_direct(o) ? brood__direct_signal(&o->direct, signal) : brood__holder_signal(&o->holder, signal, false);
 }
 
 int brood__owned_signal_all(brood__owned *o, int signal) {
@@ -139,13 +172,15 @@ int brood__owned_signal_all(brood__owned *o, int signal) {
 int brood__owned_freeze(brood__owned *o, bool frozen) {
     if (o->reach != BROOD_OWN_TREE)
         return brood__owned_signal_all(o, frozen ? SIGSTOP : SIGCONT);
-    if (o->holder.let_go && !brood__holder_is_done(&o->holder))
+    if (is_let_go(o) && !tree_is_done(o))
         return -EOPNOTSUPP;
-    return o->holder.ending ? -ESRCH : brood__holder_freeze(&o->holder, frozen);
+    if (brood__owned_is_ending(o) || tree_is_done(o))
+        return -ESRCH;
+    return is_direct(o) ? brood__direct_freeze(&o->direct, frozen) : brood__holder_freeze(&o->holder, frozen);
 }
 
 void brood__owned_ask_to_stop(brood__owned *o, int signal) {
-    bool tells = o->reach == BROOD_OWN_TREE && signal != SIGKILL; /* with the end what could not be signalled */
+    bool tells = o->reach == BROOD_OWN_TREE && !is_direct(o) && signal != SIGKILL; /* what could not be signalled */
     int r = tells ? brood__holder_signal(&o->holder, signal, true) : brood__owned_signal_all(o, signal);
     if (r < 0 && r != -ESRCH)
         o->stop_error = r;
@@ -164,7 +199,16 @@ static bool settle_group(brood__owned *o, brood__deadlines *deadlines, uint64_t 
     return true;
 }
 
+/* Whoever ends it goes on, should somebody have stopped it; whoever was passed by is ended. */
+static void end_again(brood__owned *o) {
+    if (is_direct(o))
+        brood__direct_end_again(&o->direct);
+    else
+        brood__holder_continue(&o->holder);
+}
+
 static bool settle_tree(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us, bool all) {
+    brood__direct_look(&o->direct);
     if (!brood__owned_lives_on(o))
         return true;
     bool stopping = brood__deadlines_stopping(deadlines) && !deadlines->killed; /* it has its grace */
@@ -176,15 +220,15 @@ static bool settle_tree(brood__owned *o, brood__deadlines *deadlines, uint64_t n
         o->stop_error = o->holder.denied ? o->holder.denied : -ETIMEDOUT;
         return true;
     }
-    brood__holder_continue(&o->holder);
+    end_again(o);
     brood__deadlines_check_again(deadlines, now_us);
     return false;
 }
 
 void brood__owned_urge(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us) {
-    if (o->ending_us == 0 || o->ended || brood__holder_is_done(&o->holder))
+    if (o->ending_us == 0 || o->ended || tree_is_done(o))
         return;
-    brood__holder_continue(&o->holder);
+    end_again(o);
     brood__deadlines_check_again(deadlines, now_us);
 }
 
@@ -211,31 +255,53 @@ bool brood__owned_is_late(const brood__owned *o) {
 }
 
 bool brood__owned_lives_on(const brood__owned *o) {
-    return o->reach == BROOD_OWN_TREE && o->holder.exited && !brood__holder_is_done(&o->holder);
+    return o->reach == BROOD_OWN_TREE && (is_direct(o) ? o->ended : o->holder.exited) && !tree_is_done(o);
 }
 
-int brood__owned_nudge_fd(const brood__owned *o) {
-    return o->reach == BROOD_OWN_TREE && !o->ended ? o->process.pidfd : -1;
+bool brood__owned_is_ending(const brood__owned *o) {
+    return is_direct(o) ? o->direct.ending : o->holder.ending;
 }
 
-void brood__owned_nudge(brood__owned *o) {
+const brood_usage *brood__owned_empty(const brood__owned *o) {
+    if (is_direct(o))
+        return o->ended && o->direct.empty ? &o->direct.usage : NULL;
+    return o->holder.empty ? &o->holder.usage : NULL;
+}
+
+int brood__owned_nudge_fd(const brood__owned *o, short *ret_events) {
+    *ret_events = is_direct(o) ? POLLPRI : POLLIN;
+    if (o->reach != BROOD_OWN_TREE || o->ended)
+        return -1;
+    return is_direct(o) ? o->direct.cell.events.fd : o->process.pidfd;
+}
+
+bool brood__owned_nudge(brood__owned *o) {
+    if (is_direct(o)) {
+        brood__direct_glance(&o->direct);
+        return true;
+    }
     if (o->holder.line >= 0)
         brood__holder_continue(&o->holder);
+    return false;
 }
 
 void brood__owned_let_go(brood__owned *o) {
-    if (o->reach != BROOD_OWN_TREE || o->holder.line < 0 || o->holder.ending)
+    if (o->reach != BROOD_OWN_TREE || (o->holder.line < 0 && !is_direct(o)) || brood__owned_is_ending(o))
         return;
-    brood__holder_let_go(&o->holder);
+    if (is_direct(o))
+        brood__direct_let_go(&o->direct);
+    else
+        brood__holder_let_go(&o->holder);
     o->guarantee = BROOD_GUARANTEE_NONE;
 }
 
 void brood__owned_end_here(brood__owned *o) {
     brood__owned_signal_all(o, SIGKILL);
-    if (o->reach == BROOD_OWN_TREE)
+    if (o->reach == BROOD_OWN_TREE && !is_direct(o))
         brood__holder_reap(&o->holder);
     else
         brood__reap(o->process.pidfd);
+    brood__direct_wait(&o->direct);
     brood__owned_done(o);
 }
 
@@ -244,6 +310,7 @@ void brood__owned_done(brood__owned *o) {
     if (o->ended && !o->reaped)
         brood__process_ended(&o->process, true, &ignored, &o->reaped);
     brood__holder_done(&o->holder);
+    brood__direct_done(&o->direct);
     brood__leftover_reap();
     brood__close(o->process.pidfd);
     o->process = BROOD__PROCESS_NONE;

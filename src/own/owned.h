@@ -3,6 +3,7 @@
 #define BROOD_OWN_OWNED_H
 
 #include "own/deadlines.h"
+#include "own/direct.h"
 #include "own/holder.h"
 
 #include <brood/own.h>
@@ -10,7 +11,8 @@
 
 typedef struct brood__owned {
     brood__process process;
-    brood__holder holder;  /* TREE: its holder */
+    brood__holder holder;  /* TREE: its holder, */
+    brood__direct direct;  /* or its cgroup, where it needs no holder */
     brood_ownership reach; /* never DEFAULT */
     brood_guarantee guarantee;
     brood_limited memory_limited;
@@ -20,13 +22,16 @@ typedef struct brood__owned {
 } brood__owned;
 
 #define BROOD__OWNED_NONE(how_far)                                                                                     \
-    ((brood__owned){.process = BROOD__PROCESS_NONE, .holder = BROOD__HOLDER_NONE, .reach = (how_far)})
+    ((brood__owned){.process = BROOD__PROCESS_NONE,                                                                    \
+                    .holder = BROOD__HOLDER_NONE,                                                                      \
+                    .direct = BROOD__DIRECT_NONE,                                                                      \
+                    .reach = (how_far)})
 
 /* As brood__start; `reach` says by which way. */
 int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *ret_failure);
 
-/* Readable when there is something new to learn; -1: there will be nothing. */
-int brood__owned_fd(const brood__owned *o);
+/* Tells when there is something new to learn, by these events of poll(2); -1: there will be nothing. */
+int brood__owned_fd(const brood__owned *o, short *ret_events);
 
 /*
  * Look whether the process has ended, as brood__process_ended: true once. Its pid, and so its group's, is kept from
@@ -74,9 +79,19 @@ void brood__owned_urge(brood__owned *o, brood__deadlines *deadlines, uint64_t no
 /* The process has ended, and something of its tree is left. */
 bool brood__owned_lives_on(const brood__owned *o);
 
-/* TREE: the program's pidfd, until its end was told; when it has ended, nudge the holder, which may have been stopped. */
-int brood__owned_nudge_fd(const brood__owned *o);
-void brood__owned_nudge(brood__owned *o);
+/* TREE: all of it has been sent SIGKILL. */
+bool brood__owned_is_ending(const brood__owned *o);
+
+/* TREE: nothing of it is left, and it has used so much; NULL: something is, or nobody knows. */
+const brood_usage *brood__owned_empty(const brood__owned *o);
+
+/*
+ * TREE: another descriptor, until the program's end was told, and what to do when it tells by these events. The holder may
+ * have been stopped, so it is nudged. Without one it is what tells of the tree afterwards, and is to be watched by then.
+ * False: it has told all.
+ */
+int brood__owned_nudge_fd(const brood__owned *o, short *ret_events);
+bool brood__owned_nudge(brood__owned *o);
 
 /* Nothing is to be ended any more. */
 void brood__owned_let_go(brood__owned *o);

@@ -174,6 +174,20 @@ ssize_t brood__place_roots(const brood_limits *limits, int *ret_fds, unsigned *r
     return count;
 }
 
+/* For each start: so by one read. The line of cgroup2 is the last. */
+bool brood__place_path(char *ret_path, size_t size) {
+    char text[PATH_MAX + 2048];
+    if (!brood__has(BROOD__CGROUP) || brood__read_at(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) <= 0)
+        return false;
+    char *line = strncmp(text, "0::/", 4) == 0 ? text : strstr(text, "\n0::/");
+    char *path = line ? strchr(line, '/') : NULL, *end = path ? strchr(path, '\n') : NULL;
+    if (!end || (size_t)(end - path) >= size)
+        return false;
+    *end = '\0';
+    memcpy(ret_path, path, (size_t)(end - path) + 1);
+    return true;
+}
+
 int brood__place_own(brood__hierarchy hierarchy) {
     char path[PATH_MAX];
     int root = brood__has(BROOD__CGROUP) ? open_root(hierarchy) : -ENOENT;

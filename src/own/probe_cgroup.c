@@ -9,23 +9,14 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "own/holder/line.h"
+#include "process/clone3.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#ifndef CLONE_INTO_CGROUP
-#define CLONE_INTO_CGROUP 0x200000000ULL /* Linux 5.7 */
-#endif
-
-/* The kernel's struct clone_args as Linux 5.7 has it: older headers lack its last field. */
-struct clone_args_v2 {
-    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
-};
 
 static int open_below(int dir, const char *path, int flags) {
     int fd = openat(dir, path, flags | O_CLOEXEC | O_NOFOLLOW);
@@ -74,7 +65,7 @@ static int try_start(const place *l) {
     int pidfd = -1;
     const uint64_t all = ~(uint64_t)0;
     uint64_t before;
-    struct clone_args_v2 args = {
+    brood__clone_args args = {
         .flags = CLONE_PIDFD | CLONE_INTO_CGROUP,
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .exit_signal = SIGCHLD,

@@ -25,9 +25,13 @@ int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *
 
 /*
  * The clone of a start: `main`, which makes nothing but system calls and never returns, runs in the host's memory while
- * this thread is suspended. Its pid, or a negative errno.
+ * this thread is suspended. `cgroup`: the directory of the cgroup2 that it is born in, without more flags, or 0. Its pid,
+ * or a negative errno.
  */
-int brood__clone(int (*main)(void *), void *data, int more_flags, int *ret_pidfd);
+int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *ret_pidfd);
+
+/* Whether a child has shown that it shares memory, and could be born in a cgroup. */
+bool brood__can_be_born_in(void);
 
 /*
  * The halves of a start that somebody else carries out: open what the slots need, so that each has its `source`; put a

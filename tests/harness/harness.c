@@ -19,6 +19,8 @@
 #include <time.h>
 
 #include "base/fault.h"
+#include "own/guard.h"
+#include "own/place.h"
 
 typedef struct deferred {
     void (*fn)(void *);
@@ -370,8 +372,22 @@ static void list_descriptors(descriptors *ret) {
 
 size_t test_count_fds(void) {
     static descriptors now;
+    brood__guard_done(); /* it stays for the life of the process, unless it has nothing to do */
     list_descriptors(&now);
     return now.count;
+}
+
+/* What the guard was to take away, and what no guard knew of. */
+static void check_cgroups(void) {
+    char path[PATH_MAX], prefix[32];
+    int own = brood__place_own(BROOD__UNIFIED);
+    DIR *dir = own < 0 ? NULL : fdopendir(own);
+    snprintf(prefix, sizeof prefix, "brood-%d-", (int)getpid());
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+            leak("cgroup %s in %s", entry->d_name, brood__place_path(path, sizeof path) ? path : "?");
+    if (dir)
+        closedir(dir);
 }
 
 static const char *target_of(const descriptors *in, int fd) {
@@ -520,8 +536,10 @@ int test_run_here(const test_entry *entry, long fault, const char *count_path) {
         leak("the loop does not close: %s", uv_err_name(r));
         uv_walk(&loop, name_handle, NULL);
     }
+    brood__guard_done();
     check_descriptors(&before);
     check_children();
+    check_cgroups();
     if (brood__live_allocations() != 0)
         leak("%ld allocations", brood__live_allocations());
     if (leaks && *first_failure)

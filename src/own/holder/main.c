@@ -7,6 +7,7 @@
  * process group it was born in does not end it before its work is done.
  */
 #include "own/holder/cgroup.h"
+#include "own/holder/guard.h"
 #include "own/holder/line.h"
 #include "own/holder/runtime.h"
 #include "own/holder/tree.h"
@@ -597,6 +598,8 @@ static void look(int64_t now_ns) {
 
 int main(int argc, char **argv) {
     enum { LINE, HOST, ENDED, MEMORY, PIDS, POLLS };
+    if (argc > 2) /* it is to be another */
+        guard_main(argv[1], argv[2]);
     prepare(argc > 1 ? argv[1] : NULL);
     for (;;) {
         struct pollfd polls[POLLS] = {

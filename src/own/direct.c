@@ -1,0 +1,203 @@
+/*
+ * The host starts, signals, freezes and kills such a tree by the files of its cgroup; the kernel says there when it is
+ * empty. What is hard is to know when this will not do: who is to have limits, a PID namespace or orphans that are waited
+ * for has a holder, and so has whoever may not start into a cgroup just now.
+ */
+#include "own/direct.h"
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "own/cgroup.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define WAIT_MS 1000
+
+/* --- the start --- */
+
+/* Whose orphans are ours, or whose ends nobody is told of: there the holder waits for them. */
+static bool has_odd_children(void) {
+    struct sigaction ends;
+    int reaps = 0;
+    if (getpid() == 1 || (prctl(PR_GET_CHILD_SUBREAPER, &reaps) == 0 && reaps))
+        return true;
+    return sigaction(SIGCHLD, NULL, &ends) < 0 || ends.sa_handler == SIG_IGN || (ends.sa_flags & SA_NOCLDWAIT);
+}
+
+static bool needs_holder(const brood__plan *plan) {
+    const brood_limits *l = &plan->tree;
+    return l->memory || l->pids || l->cpu_percent || l->cpu_time_ms || plan->pid_namespace;
+}
+
+static bool is_passing(int error) {
+    return brood__is_shortage(error) || error == -EAGAIN || error == -EINTR;
+}
+
+int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *ret_process, brood_failure *why) {
+    brood__direct d = BROOD__DIRECT_NONE;
+    brood_failure failure;
+    if (!brood__has(BROOD__DIRECT) || needs_holder(plan) || has_odd_children() || brood__cell_take(&d.cell) < 0)
+        return 1;
+    if (!brood__can_be_born_in()) { /* which the start of the guard has shown */
+        brood__cell_give(&d.cell);
+        return 1;
+    }
+    plan->born_in = d.cell.dir.fd;
+    int r = brood__start(plan, ret_process, &failure);
+    plan->born_in = 0;
+    if (r == 0) {
+        brood__direct_glance(&d); /* somebody is in it now: that is no news */
+        *ret = d;
+        return 0;
+    }
+    brood__direct_done(&d);
+    if (failure.step == BROOD_STEP_CLONE && !is_passing(r)) {
+        brood__cell_refuse(r);
+        return 1;
+    }
+    if (why)
+        *why = failure;
+    return r;
+}
+
+/* --- whether anything is left --- */
+
+static uint64_t value_of(const char *text, const char *word) {
+    const char *at = strstr(text, word);
+    return at ? strtoull(at + strlen(word), NULL, 10) : 0;
+}
+
+static void count_usage(brood__direct *d) {
+    char text[1024];
+    uint64_t user_us = 0, system_us = 0;
+    if (brood__read_at(d->cell.dir.fd, "cpu.stat", text, sizeof text) > 0) {
+        user_us = value_of(text, "user_usec ");
+        system_us = value_of(text, "system_usec ");
+    }
+    d->usage.user_us = user_us - d->cell.user_us;
+    d->usage.system_us = system_us - d->cell.system_us;
+    d->cell.user_us = user_us;
+    d->cell.system_us = system_us;
+    if (d->cell.keeps_peak && brood__read_at(d->cell.dir.fd, "memory.peak", text, sizeof text) > 0)
+        d->usage.tree_peak_kb = strtoull(text, NULL, 10) / 1024;
+}
+
+/* From then on the file tells what is new. */
+static bool is_empty(const brood__direct *d) {
+    char text[128];
+    ssize_t n = pread(d->cell.events.fd, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0 ? strstr(text, "populated 0") != NULL : errno == ENODEV; /* it was taken away */
+}
+
+void brood__direct_glance(const brood__direct *d) {
+    is_empty(d);
+}
+
+void brood__direct_look(brood__direct *d) {
+    if (d->empty || !brood__direct_is(d) || !is_empty(d))
+        return;
+    d->empty = true;
+    count_usage(d);
+}
+
+void brood__direct_exited(brood__direct *d, const brood_usage *usage) {
+    d->usage = *usage;
+    brood__direct_look(d);
+}
+
+/* --- signals --- */
+
+typedef struct sending {
+    int signal, sent, error;
+} sending;
+
+static void send_to(int proc, void *data) {
+    sending *s = data;
+    int r = brood__pidfd_signal(proc, s->signal); /* a directory of /proc is as good as a pidfd */
+    s->sent += r == 0;
+    if (r < 0 && r != -ESRCH)
+        s->error = r;
+}
+
+/* What is frozen takes no signal but SIGKILL: a SIGCONT makes it go on. */
+int brood__direct_signal(brood__direct *d, int signal) {
+    sending s = {.signal = signal};
+    int r = brood__cgroup_each_in(d->cell.dir.fd, d->cell.name, send_to, &s);
+    if (signal == SIGCONT && d->frozen)
+        brood__direct_freeze(d, false);
+    return r < 0 ? r : s.error < 0 ? s.error : s.sent == 0 ? -ESRCH : 0;
+}
+
+int brood__direct_freeze(brood__direct *d, bool frozen) {
+    int r = brood__write_at(d->cell.dir.fd, "cgroup.freeze", frozen ? "1" : "0");
+    if (r == 0)
+        d->frozen = frozen;
+    return r == -EACCES ? -EPERM : r == -ENODEV || r == -ENOENT ? -ESRCH : r;
+}
+
+/* --- the end --- */
+
+static void kill_all(brood__direct *d) {
+    d->cell.killed = true;
+    while (write(d->cell.kill.fd, "1", 1) < 0 && errno == EINTR) {}
+}
+
+void brood__direct_end(brood__direct *d) {
+    if (d->ending || d->empty)
+        return;
+    d->ending = true;
+    kill_all(d);
+}
+
+/* The kernel's cgroup.kill passes by a process whose first thread has left while others live (Linux 6.18). */
+void brood__direct_end_again(brood__direct *d) {
+    d->kills++;
+    if (d->kills < 2 || (d->kills & (d->kills - 1)) != 0)
+        return; /* those in it are dying */
+    kill_all(d);
+    brood__direct_signal(d, SIGKILL);
+}
+
+void brood__direct_let_go(brood__direct *d) {
+    if (d->let_go || d->ending)
+        return;
+    brood__cell_spare(&d->cell);
+    if (d->frozen)
+        brood__direct_freeze(d, false);
+    d->let_go = true;
+}
+
+void brood__direct_wait(brood__direct *d) {
+    struct pollfd changed = {.fd = d->cell.events.fd, .events = POLLPRI};
+    uint64_t until_us = brood__now_us() + WAIT_MS * 1000;
+    if (!brood__direct_is(d))
+        return;
+    for (int ms = 1; brood__direct_look(d), !d->empty && brood__now_us() < until_us; ms = ms < 64 ? ms * 2 : ms) {
+        poll(&changed, 1, ms);
+        brood__direct_end_again(d);
+    }
+}
+
+void brood__direct_done(brood__direct *d) {
+    if (!brood__direct_is(d))
+        return;
+    brood__direct_look(d);
+    if (d->empty && d->frozen)
+        brood__direct_freeze(d, false);
+    if (d->empty && !d->let_go) {
+        brood__cell_give(&d->cell);
+    } else {
+        if (!d->let_go)
+            kill_all(d);
+        brood__cell_leave(&d->cell, d->let_go);
+    }
+    *d = BROOD__DIRECT_NONE;
+}

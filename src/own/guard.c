@@ -1,0 +1,446 @@
+/*
+ * The host's end of its guard: starting one, noticing that it is gone, and handing out cgroups, of which some are kept,
+ * since to make and to remove one takes as long as to start a small program.
+ *
+ * What is hard is that all of it belongs to one process, in one cgroup, with one user, and that none of the three need be
+ * what it was: a fork has a guard of its own, and whoever has moved or has given up its rights is told "no" here, and has
+ * holders. And a host may have closed any descriptor that it did not open: those that are kept are looked at first.
+ */
+#include "own/guard.h"
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "own/cgroup.h"
+#include "own/holder.h"
+#include "own/holder/guard.h"
+#include "own/leftover.h"
+#include "own/place.h"
+#include "process/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MOST_SPARE 16
+#define NUDGE_MS 100
+#define DONE_MS 5000
+#define LOWEST_FD 10 /* not where a start puts its slots */
+
+#define NO_FILE ((brood__file){.fd = -1})
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct guard {
+    pid_t host;              /* whose all of this is; 0: nobody's */
+    brood__file line, pidfd; /* of its guard; line: -1: there is none */
+    brood__file place, dir;  /* the cgroup that all is in, and the one in it that the trees' are in; -1: none */
+    char name[BROOD__CGROUP_NAME_SIZE];
+    uint64_t made_ns;
+    char path[PATH_MAX]; /* of the host's cgroup, when it was made */
+    uint32_t last;       /* number of a cell */
+    int taken;           /* cells that are a tree's */
+    brood__cell spare[MOST_SPARE];
+    int spare_count;
+    /* the last refusal, and what was so then */
+    int refused;
+    uid_t refused_user;
+    char refused_path[PATH_MAX];
+} g = {.line = {.fd = -1}, .pidfd = {.fd = -1}, .place = {.fd = -1}, .dir = {.fd = -1}};
+
+/* --- files --- */
+
+/* Takes the descriptor. */
+static brood__file file_of(int fd) {
+    struct stat now;
+    if (fd < 0 || fstat(fd, &now) < 0)
+        return (brood__file){.fd = fd};
+    return (brood__file){.fd = fd, .device = now.st_dev, .inode = now.st_ino};
+}
+
+static bool is_still(const brood__file *file) {
+    struct stat now;
+    return file->fd >= 0 && fstat(file->fd, &now) == 0 && now.st_dev == file->device && now.st_ino == file->inode;
+}
+
+/* Not what has come in its place. */
+static void close_file(brood__file *file) {
+    if (is_still(file))
+        brood__close(file->fd);
+    *file = NO_FILE;
+}
+
+static int open_file(brood__file *ret, int dir, const char *name, int flags) {
+    int fd = brood__open_at(dir, name, flags);
+    if (fd >= 0)
+        fd = brood__fd_lift(fd, LOWEST_FD);
+    *ret = file_of(fd);
+    return fd < 0 ? fd : 0;
+}
+
+/* --- one cell --- */
+
+static void close_cell(brood__cell *c) {
+    close_file(&c->dir);
+    close_file(&c->events);
+    close_file(&c->kill);
+    *c = BROOD__CELL_NONE;
+}
+
+static const char *number_in(const brood__cell *c) {
+    return strchr(c->name, '/') + 1;
+}
+
+static int open_cell(brood__cell *c) {
+    int r = open_file(&c->dir, g.dir.fd, number_in(c), O_RDONLY | O_DIRECTORY);
+    if (r == 0)
+        r = open_file(&c->events, c->dir.fd, "cgroup.events", O_RDONLY);
+    if (r == 0)
+        r = open_file(&c->kill, c->dir.fd, "cgroup.kill", O_WRONLY);
+    c->keeps_peak = r == 0 && faccessat(c->dir.fd, "memory.peak", F_OK, 0) == 0;
+    return r;
+}
+
+static int make_cell(brood__cell *ret) {
+    brood__cell c = BROOD__CELL_NONE;
+    c.number = ++g.last;
+    snprintf(c.name, sizeof c.name, "%s/%u", g.name, (unsigned)c.number);
+    int r = brood__fault("mkdirat", ENOSPC);
+    if (r == 0 && mkdirat(g.dir.fd, number_in(&c), 0755) < 0)
+        r = -errno;
+    if (r < 0)
+        return r;
+    r = open_cell(&c);
+    if (r < 0) {
+        unlinkat(g.dir.fd, number_in(&c), AT_REMOVEDIR);
+        close_cell(&c);
+        return r;
+    }
+    *ret = c;
+    return 0;
+}
+
+/* Nobody is in it, nothing was made in it, and it is not frozen. */
+static bool is_as_new(const brood__cell *c) {
+    char text[128];
+    struct stat dir;
+    if (!is_still(&c->events) || !is_still(&c->kill) || fstat(c->dir.fd, &dir) < 0 || dir.st_dev != c->dir.device ||
+        dir.st_ino != c->dir.inode || dir.st_nlink != 2)
+        return false;
+    ssize_t n = pread(c->events.fd, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    return strstr(text, "populated 0") && !strstr(text, "frozen 1");
+}
+
+static void discard_cell(brood__cell *c) {
+    if (g.dir.fd >= 0)
+        brood__cgroup_remove(g.dir.fd, number_in(c)); /* or the guard does, in the end */
+    close_cell(c);
+}
+
+static bool reuse_cell(brood__cell *ret) {
+    while (g.spare_count > 0) {
+        brood__cell *c = &g.spare[--g.spare_count];
+        if (is_as_new(c)) {
+            *ret = *c;
+            return true;
+        }
+        discard_cell(c);
+    }
+    return false;
+}
+
+/* --- the guard --- */
+
+/* Of a guard that is another process's, or whose descriptors were closed. */
+static void forget(void) {
+    while (g.spare_count > 0)
+        close_cell(&g.spare[--g.spare_count]);
+    close_file(&g.line);
+    close_file(&g.pidfd);
+    close_file(&g.place);
+    close_file(&g.dir);
+    g.taken = 0;
+}
+
+static void forget_in_fork(void) {
+    pthread_mutex_init(&lock, NULL);
+    forget();
+}
+
+__attribute__((constructor)) static void watch_for_forks(void) {
+    pthread_atfork(NULL, NULL, forget_in_fork);
+}
+
+static int run(int line, int host_fd, brood__process *ret_process) {
+    char host[16], made_ns[24];
+    int file = brood__holder_image();
+    if (file < 0)
+        return file;
+    snprintf(host, sizeof host, "%d", (int)g.host);
+    snprintf(made_ns, sizeof made_ns, "%llu", (unsigned long long)g.made_ns);
+    char *argv[] = {(char[]){BROOD__GUARD_NAME}, host, made_ns, NULL}, *shell_argv[] = {NULL, NULL, NULL, NULL};
+    char *envp[] = {NULL};
+    brood__plan_slot slots[] = {
+        {.slot = BROOD__LINE_FD, .from = BROOD__FROM_FD, .fd = line},
+        {.slot = 1, .from = BROOD__FROM_SLOT, .fd = BROOD__LINE_FD},
+        {.slot = 2, .from = BROOD__FROM_SLOT, .fd = BROOD__LINE_FD},
+        {.slot = BROOD__HOST_FD, .from = BROOD__FROM_FD, .fd = host_fd},
+        {.slot = BROOD__PLACE_FD, .from = BROOD__FROM_FD, .fd = g.place.fd},
+    };
+    brood__plan plan = {
+        .file = BROOD__GUARD_NAME,
+        .file_by_fd = true,
+        .file_fd = file,
+        .argv = argv,
+        .shell_argv = shell_argv,
+        .envp = envp,
+        .slots = slots,
+        .slot_count = sizeof slots / sizeof *slots,
+        .signals_blocked = true, /* it is born in the host's process group, and must outlive its Ctrl-C */
+    };
+    return brood__start(&plan, ret_process, NULL);
+}
+
+static void nudge(int pidfd) {
+    brood__pidfd_signal(pidfd, SIGCONT); /* should somebody have stopped it */
+}
+
+static int hear(int line, int pidfd) {
+    struct pollfd heard = {.fd = line, .events = POLLIN};
+    brood__guard_word word;
+    for (int n; (n = poll(&heard, 1, NUDGE_MS)) == 0 || (n < 0 && errno == EINTR);)
+        nudge(pidfd);
+    return brood__receive(line, &word, sizeof word) == sizeof word ? word : -EPIPE;
+}
+
+static void reap(int pidfd) {
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+    for (int n; (n = poll(&ended, 1, NUDGE_MS)) == 0 || (n < 0 && errno == EINTR);)
+        nudge(pidfd);
+    brood__reap(pidfd);
+    brood__close(pidfd);
+}
+
+/* It would be the first of a namespace, and be nobody's child there; and all end in which the first has ended. */
+static bool has_children_elsewhere(void) {
+    struct stat own, theirs;
+    return stat("/proc/self/ns/pid", &own) < 0 || stat("/proc/self/ns/pid_for_children", &theirs) < 0 ||
+           own.st_ino != theirs.st_ino;
+}
+
+/* For what stands in g: a cgroup that is there already, or is to be made. */
+static int start_guard(void) {
+    brood__process process = BROOD__PROCESS_NONE;
+    int ends[2], host_fd = has_children_elsewhere() ? -ESRCH : brood__pidfd_open(g.host);
+    int r = host_fd < 0 ? host_fd : brood__socket_pair(ends);
+    if (r == 0) {
+        r = run(ends[1], host_fd, &process);
+        brood__close(ends[1]);
+        if (r == 0)
+            r = hear(ends[0], process.pidfd);
+        if (r == 0)
+            r = brood__nonblock(ends[0]);
+        if (r == 0)
+            r = ends[0] = brood__fd_lift(ends[0], LOWEST_FD);
+        if (r < 0) {
+            brood__close(ends[0]);
+            if (process.pidfd >= 0)
+                reap(process.pidfd);
+        }
+    }
+    brood__close(host_fd);
+    if (r < 0)
+        return r;
+    g.line = file_of(ends[0]);
+    g.pidfd = file_of(process.pidfd);
+    return 0;
+}
+
+static uint64_t now_ns(void) {
+    struct timespec now = {0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* At the end of its line it leaves. What was let live it waits for. */
+static void give_up_guard(void) {
+    close_file(&g.line);
+    if (is_still(&g.pidfd)) {
+        nudge(g.pidfd.fd);
+        brood__leftover_take(g.pidfd.fd);
+        g.pidfd = NO_FILE;
+    }
+    forget();
+}
+
+static void discard_spare(void) {
+    while (g.spare_count > 0)
+        discard_cell(&g.spare[--g.spare_count]);
+}
+
+static int begin(const char *path) {
+    int place = brood__place_own(BROOD__UNIFIED);
+    if (place >= 0)
+        place = brood__fd_lift(place, LOWEST_FD);
+    if (place < 0)
+        return place;
+    g.host = getpid();
+    g.place = file_of(place);
+    g.made_ns = now_ns();
+    g.last = 0;
+    brood__cgroup_name(g.name, (int)g.host, g.made_ns);
+    int r = faccessat(place, ".", W_OK, AT_EACCESS) < 0 ? -errno : start_guard(); /* where one would be of no use */
+    if (r == 0)
+        r = open_file(&g.dir, place, g.name, O_RDONLY | O_DIRECTORY);
+    if (r < 0) {
+        unlinkat(place, g.name, AT_REMOVEDIR); /* should the guard have been killed */
+        give_up_guard();
+        return r;
+    }
+    snprintf(g.path, sizeof g.path, "%s", path);
+    return 0;
+}
+
+static bool has_guard(void) {
+    struct pollfd polls[] = {{.fd = g.line.fd, .events = POLLIN}, {.fd = g.pidfd.fd, .events = POLLIN}};
+    return g.line.fd >= 0 && poll(polls, 2, 0) == 0;
+}
+
+/* Somebody has killed it: another goes on in the same cgroups, where there are trees. */
+static int replace_guard(void) {
+    close_file(&g.line);
+    if (g.pidfd.fd >= 0)
+        reap(g.pidfd.fd);
+    g.pidfd = NO_FILE;
+    discard_spare();
+    if (g.taken > 0 || !brood__cgroup_remove(g.place.fd, g.name))
+        return start_guard();
+    forget();
+    return 0;
+}
+
+/* The host may have closed what it did not know. */
+static bool is_whole(void) {
+    return is_still(&g.place) && is_still(&g.dir) && (g.line.fd < 0 || (is_still(&g.line) && is_still(&g.pidfd)));
+}
+
+static bool is_refused(const char *path) {
+    return g.refused && g.refused_user == geteuid() && strcmp(g.refused_path, path) == 0;
+}
+
+static void refuse(int error, const char *path) {
+    if (brood__is_shortage(error) || error == -EAGAIN || error == -EPIPE) /* EPIPE: the guard was killed */
+        return;
+    g.refused = error;
+    g.refused_user = geteuid();
+    snprintf(g.refused_path, sizeof g.refused_path, "%s", path);
+}
+
+/* One that is alive, and in this process's own cgroup. */
+static int find_guard(void) {
+    char path[PATH_MAX];
+    int r = 0;
+    if (!brood__place_path(path, sizeof path))
+        return -ENOENT;
+    if (g.host != getpid())
+        forget();
+    if (g.dir.fd >= 0 && !is_whole())
+        give_up_guard();
+    if (g.dir.fd >= 0 && !has_guard())
+        r = replace_guard();
+    if (r == 0 && g.dir.fd >= 0 && strcmp(path, g.path) != 0) {
+        if (g.taken > 0)
+            return -EXDEV;
+        discard_spare();
+        give_up_guard();
+    }
+    if (r == 0 && is_refused(path))
+        return g.refused;
+    if (r == 0 && g.dir.fd < 0)
+        r = begin(path);
+    if (r < 0)
+        refuse(r, path);
+    return r;
+}
+
+int brood__cell_take(brood__cell *ret) {
+    pthread_mutex_lock(&lock);
+    int r = find_guard();
+    if (r == 0 && !reuse_cell(ret))
+        r = make_cell(ret);
+    g.taken += r == 0;
+    pthread_mutex_unlock(&lock);
+    return r;
+}
+
+/* Whether it is of the guard that there is now. */
+static bool is_ours(const brood__cell *c) {
+    size_t len = strlen(g.name);
+    return g.host == getpid() && g.dir.fd >= 0 && strncmp(c->name, g.name, len) == 0 && c->name[len] == '/';
+}
+
+void brood__cell_give(brood__cell *c) {
+    pthread_mutex_lock(&lock);
+    bool ours = is_ours(c);
+    g.taken -= ours;
+    if (ours && g.spare_count < MOST_SPARE && !c->keeps_peak && !c->killed && is_as_new(c))
+        g.spare[g.spare_count++] = *c;
+    else if (ours)
+        discard_cell(c);
+    else
+        close_cell(c);
+    pthread_mutex_unlock(&lock);
+    *c = BROOD__CELL_NONE;
+}
+
+void brood__cell_leave(brood__cell *c, bool lives) {
+    brood__guard_order order = {.number = c->number, .lives = lives};
+    pthread_mutex_lock(&lock);
+    if (is_ours(c)) {
+        g.taken--;
+        if (is_still(&g.line) && brood__send(g.line.fd, &order, sizeof order) > 0)
+            nudge(g.pidfd.fd); /* else it is taken away in the end */
+    }
+    close_cell(c);
+    pthread_mutex_unlock(&lock);
+}
+
+int brood__cell_spare(const brood__cell *c) {
+    return fsetxattr(c->dir.fd, BROOD__SPARED, "1", 1, 0) < 0 ? -errno : 0;
+}
+
+void brood__cell_refuse(int error) {
+    char path[PATH_MAX];
+    pthread_mutex_lock(&lock);
+    if (brood__place_path(path, sizeof path))
+        refuse(error, path);
+    pthread_mutex_unlock(&lock);
+}
+
+void brood__guard_done(void) {
+    pthread_mutex_lock(&lock);
+    bool idle = g.dir.fd >= 0 && g.host == getpid() && g.taken == 0;
+    if (idle && !has_guard())
+        idle = replace_guard() == 0 && g.line.fd >= 0;
+    if (idle) {
+        struct pollfd ended = {.fd = brood__duplicate(g.pidfd.fd), .events = POLLIN};
+        int place = brood__duplicate(g.place.fd);
+        discard_spare();
+        give_up_guard();
+        poll(&ended, 1, DONE_MS);
+        brood__cgroup_remove(place, g.name); /* should it have been killed instead */
+        brood__close(place);
+        brood__close(ended.fd);
+        brood__leftover_reap();
+    }
+    pthread_mutex_unlock(&lock);
+}

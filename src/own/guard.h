@@ -1,0 +1,57 @@
+/*
+ * Cgroups for trees that this process starts by itself, all of them in one, which a guard kills when this process has
+ * gone, however it went. What the guard is, and why: holder/guard.c, docs/OWNERSHIP.md. Any thread.
+ */
+#ifndef BROOD_OWN_GUARD_H
+#define BROOD_OWN_GUARD_H
+
+#include "own/holder/line.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+/* A file of this process's, should it have closed the descriptor, and the number be another's. */
+typedef struct brood__file {
+    int fd; /* -1: none */
+    dev_t device;
+    ino_t inode;
+} brood__file;
+
+#define BROOD__CELL_NAME_SIZE (BROOD__CGROUP_NAME_SIZE + 12)
+
+/* The cgroup of one tree. */
+typedef struct brood__cell {
+    brood__file dir;          /* -1: there is none */
+    brood__file events, kill; /* files of it, open: later this process may have another user */
+    uint32_t number;
+    bool keeps_peak;                  /* it counts memory, and never forgets: so it is one tree's only */
+    bool killed;                      /* so is one that was killed: Linux 6.18 kills what is started into it later */
+    uint64_t user_us, system_us;      /* what it had used before the tree */
+    char name[BROOD__CELL_NAME_SIZE]; /* in that of all; the end of its path */
+} brood__cell;
+
+#define BROOD__CELL_NONE ((brood__cell){.dir = {.fd = -1}, .events = {.fd = -1}, .kill = {.fd = -1}})
+
+/*
+ * An empty one, below this process's own cgroup as that is now, with a guard that is alive. 0, or a negative errno: it
+ * cannot be had, and where that is not for want of something, is not tried again as long as nothing has changed.
+ */
+int brood__cell_take(brood__cell *ret_cell);
+
+/* Give it back: nobody is in it. */
+void brood__cell_give(brood__cell *cell);
+
+/* The same where somebody may still be in it: the guard takes it away later. */
+void brood__cell_leave(brood__cell *cell, bool lives);
+
+/* Nobody ends who is in it any more. 0, or a negative errno: the guard has to hear it, by leave. */
+int brood__cell_spare(const brood__cell *cell);
+
+/* It could not be started into: with this error, such starts are not tried again as long as nothing has changed. */
+void brood__cell_refuse(int error);
+
+/* End the guard, unless there are trees: it has no more to do. For tests, which want nothing to be left. */
+void brood__guard_done(void);
+
+#endif

@@ -1,0 +1,27 @@
+/* What a host and the guard of its trees say to each other, and the guard itself: own/guard.c is the host's end. */
+#ifndef BROOD_OWN_HOLDER_GUARD_H
+#define BROOD_OWN_HOLDER_GUARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* argv: its name, the host's pid, and the moment at which the cgroup was or is to be made, a part of its name. */
+#define BROOD__GUARD_NAME "brood-guard"
+#define BROOD__PLACE_FD                                                                                                \
+    4 /* the directory that the cgroup is in; its line and the host's pidfd are where a holder's are */
+
+/* On the directory of a tree's cgroup that is not to be killed: so that there is no word that could get lost. */
+#define BROOD__SPARED "user.brood.spared"
+
+/* From the host, when it is done with a tree in which something may be alive. */
+typedef struct brood__guard_order {
+    uint32_t number; /* of its cgroup */
+    bool lives;      /* it is to be spared, also if that could not be written there */
+} brood__guard_order;
+
+/* From the guard, once: 0, it is on guard; or a negative errno, and it leaves. */
+typedef int brood__guard_word;
+
+void guard_main(const char *host, const char *made_ns);
+
+#endif
