@@ -383,9 +383,9 @@ static void tell_result(brood_child *c) {
 
 /* The last event. */
 static void finish(brood_child *c) {
-    bool told = c->ended_us > 0, goes = c->closed || c->self_closing;
     brood__child_pin(c);
-    tell_empty(c);
+    tell_empty(c); /* which may close it */
+    bool told = c->ended_us > 0, goes = c->closed || c->self_closing;
     brood__child_become(c, BROOD__ENDED);
     if (goes || brood__deadlines_stopping(&c->deadlines) || !brood__owned_lives_on(&c->owned)) {
         brood__child_stop_watching(c);

@@ -402,20 +402,30 @@ void brood__cell_give(brood__cell *c) {
     *c = BROOD__CELL_NONE;
 }
 
-void brood__cell_leave(brood__cell *c, bool lives) {
+/* Should that not get there, the cgroup is taken away in the end. */
+static void order(const brood__cell *c, bool lives) {
     brood__guard_order order = {.number = c->number, .lives = lives};
+    if (is_still(&g.line) && is_still(&g.pidfd) && brood__send(g.line.fd, &order, sizeof order) > 0)
+        nudge(g.pidfd.fd);
+}
+
+void brood__cell_leave(brood__cell *c, bool lives) {
     pthread_mutex_lock(&lock);
     if (is_ours(c)) {
         g.taken--;
-        if (is_still(&g.line) && brood__send(g.line.fd, &order, sizeof order) > 0)
-            nudge(g.pidfd.fd); /* else it is taken away in the end */
+        order(c, lives);
     }
     close_cell(c);
     pthread_mutex_unlock(&lock);
 }
 
-int brood__cell_spare(const brood__cell *c) {
-    return fsetxattr(c->dir.fd, BROOD__SPARED, "1", 1, 0) < 0 ? -errno : 0;
+void brood__cell_spare(const brood__cell *c) {
+    if (fsetxattr(c->dir.fd, BROOD__SPARED, "1", 1, 0) == 0)
+        return;
+    pthread_mutex_lock(&lock); /* whoever has given up its rights since it was made has to ask */
+    if (is_ours(c))
+        order(c, true);
+    pthread_mutex_unlock(&lock);
 }
 
 void brood__cell_refuse(int error) {

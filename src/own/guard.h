@@ -45,13 +45,13 @@ void brood__cell_give(brood__cell *cell);
 /* The same where somebody may still be in it: the guard takes it away later. */
 void brood__cell_leave(brood__cell *cell, bool lives);
 
-/* Nobody ends who is in it any more. 0, or a negative errno: the guard has to hear it, by leave. */
-int brood__cell_spare(const brood__cell *cell);
+/* Nobody ends who is in it any more. */
+void brood__cell_spare(const brood__cell *cell);
 
 /* It could not be started into: with this error, such starts are not tried again as long as nothing has changed. */
 void brood__cell_refuse(int error);
 
-/* End the guard, unless there are trees: it has no more to do. For tests, which want nothing to be left. */
+/* End the guard, unless there are trees: it has no more to do, and may be in the way. */
 void brood__guard_done(void);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/failure.h"
 #include "base/sys.h"
+#include "own/guard.h"
 
 #include <brood/own.h>
 
@@ -271,6 +272,7 @@ static const char *adopt_hint(int r) {
 
 int brood_cgroup_adopt(brood_failure *why) {
     int root = brood__has(BROOD__CGROUP) ? open_root(BROOD__UNIFIED) : -ENOENT;
+    brood__guard_done(); /* which is in the cgroup that is to be left */
     int r = root < 0 ? -EOPNOTSUPP : adopt(root);
     brood__close(root);
     return r < 0 ? brood__fail(why, r, BROOD_STEP_CGROUP, NULL, adopt_hint(r)) : 0;

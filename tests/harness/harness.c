@@ -377,14 +377,15 @@ size_t test_count_fds(void) {
     return now.count;
 }
 
-/* What the guard was to take away, and what no guard knew of. */
-static void check_cgroups(void) {
+/* What the guard was to take away, and what no guard knew of. An older one is of a process that had this number. */
+static void check_cgroups(uint64_t begun_ms) {
     char path[PATH_MAX], prefix[32];
     int own = brood__place_own(BROOD__UNIFIED);
     DIR *dir = own < 0 ? NULL : fdopendir(own);
     snprintf(prefix, sizeof prefix, "brood-%d-", (int)getpid());
     for (struct dirent *entry; dir && (entry = readdir(dir));)
-        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
+            strtoull(entry->d_name + strlen(prefix), NULL, 10) / 1000000 >= begun_ms)
             leak("cgroup %s in %s", entry->d_name, brood__place_path(path, sizeof path) ? path : "?");
     if (dir)
         closedir(dir);
@@ -512,6 +513,7 @@ int test_run_here(const test_entry *entry, long fault, const char *count_path) {
     here = (test){.name = entry->name, .loop = &loop, .tmp = tmp, .torture = fault > 0, .brief = fault >= 0};
     if (test_slow() > 1)
         setenv("BROOD_CHILD_LIFE", test_format("%ld", 60 * test_slow()), 1);
+    uint64_t begun_ms = test_now_ms();
     uv_loop_init(&loop); /* what libuv keeps for the process is there from now on */
     uv_loop_close(&loop);
     list_descriptors(&before);
@@ -539,7 +541,7 @@ int test_run_here(const test_entry *entry, long fault, const char *count_path) {
     brood__guard_done();
     check_descriptors(&before);
     check_children();
-    check_cgroups();
+    check_cgroups(begun_ms);
     if (brood__live_allocations() != 0)
         leak("%ld allocations", brood__live_allocations());
     if (leaks && *first_failure)

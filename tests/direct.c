@@ -1,0 +1,586 @@
+/*
+ * Trees that the host starts by itself into a cgroup, and the guard that ends them when the host has gone. What trees do
+ * whichever way they are started is in tree.c, and so are hosts that go.
+ */
+#include "harness/watch.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "own/guard.h"
+
+#define TREE .own = BROOD_OWN_TREE, .out = WATCHED
+
+static const char *mount_point(void) {
+    return access("/sys/fs/cgroup/unified", F_OK) == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
+}
+
+static pid_t pid_at(const watch *w, int n) {
+    const char *line = w->out.bytes;
+    for (; n > 0 && line; n--)
+        line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL;
+    return line ? atoi(line) : 0;
+}
+
+/* Of the cgroup that a process is in; "": it has ended, or is in none. */
+static const char *path_of(pid_t pid) {
+    const char *text = test_read_file(test_format("/proc/%d/cgroup", (int)pid)), *line = strstr(text, "0::/");
+    return line ? test_format("%s%.*s", mount_point(), (int)strcspn(line + 3, "\n"), line + 3) : "";
+}
+
+static pid_t parent_of(pid_t pid) {
+    const char *line = line_of(test_read_file(test_format("/proc/%d/status", (int)pid)), "PPid");
+    return line ? atoi(line) : 0;
+}
+
+/* 0: it has none. */
+static pid_t guard_of(pid_t host) {
+    DIR *proc = opendir("/proc");
+    pid_t found = 0;
+    for (struct dirent *entry; proc && !found && (entry = readdir(proc));) {
+        char path[300], name[20] = "";
+        snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        pid_t pid = fd >= 0 && read(fd, name, sizeof name - 1) > 0 ? atoi(entry->d_name) : 0;
+        if (fd >= 0)
+            close(fd);
+        if (strcmp(name, "brood-guard\n") == 0 && parent_of(pid) == host && test_process_state(pid) != 'Z')
+            found = pid;
+    }
+    if (proc)
+        closedir(proc);
+    return found;
+}
+
+/* What a tree's program writes; "": it could not be started. */
+static const char *output_of(const char *const *args) {
+    brood_result r;
+    brood_exec_file_sync(&(brood_options){.args = args, .own = BROOD_OWN_TREE}, &r);
+    const char *text = test_format("%s", r.out.len ? r.out.bytes : "");
+    brood_result_done(&r);
+    return text;
+}
+
+/* Whether a tree is started by us, just now. */
+static bool starts_directly(void) {
+    return atoi(output_of(BROOD_ARGS(CHILD, "parent"))) == getpid();
+}
+
+#define NEED_DIRECT                                                                                                    \
+    if (!starts_directly() && !t->torture)                                                                             \
+    SKIP("no tree can be started into a cgroup here")
+
+/* --- the start --- */
+
+TEST_TORTURE(direct_start_has_the_host_for_its_parent) {
+    NEED_DIRECT;
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_EQ(pid_at(w, 0), getpid());
+    CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_KERNEL);
+    CHECK_HAS(path_of(pid_at(w, 1)), test_format("/brood-%d-", (int)getpid()));
+    CHECK_STR(path_of(pid_at(w, 1)), path_of(w->pid));
+    brood_child_close(w->child);
+    RUN();
+    CHECK(test_process_gone(pid_at(w, 1)));
+}
+
+/* Where a tree's cgroup was, as its program has told. */
+static const char *cgroup_of_one(void) {
+    const char *line = strstr(output_of(BROOD_ARGS("cat", "/proc/self/cgroup")), "0::/");
+    return line ? test_format("%s%.*s", mount_point(), (int)strcspn(line + 3, "\n"), line + 3) : "";
+}
+
+TEST(direct_cgroup_is_used_again_unless_it_was_killed) {
+    NEED_DIRECT;
+    const char *first = cgroup_of_one();
+    CHECK_HAS(first, "/brood-");
+    for (int i = 0; i < 5; i++)
+        CHECK_STR(cgroup_of_one(), first);
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_STR(path_of(w->pid), first);
+    CHECK_EQ(brood_child_kill_owned(w->child, SIGKILL), 0);
+    RUN();
+    brood_child_close(w->child);
+    CHECK_EQ(access(first, F_OK), -1);
+    const char *other = cgroup_of_one();
+    CHECK_HAS(other, "/brood-");
+    CHECK_NE(strcmp(other, first), 0);
+}
+
+/* What was made in it, or frozen, is not handed on. */
+TEST(direct_cgroup_is_used_again_only_as_new) {
+    NEED_DIRECT;
+    for (int i = 0; i < 2; i++) {
+        watch *w = watch_new();
+        START_KEPT(w, .args = BROOD_ARGS(CHILD, "ready", "wait-eof"), TREE, .in = {.kind = BROOD_STDIO_PIPE});
+        RUN_UNTIL(strstr(w->out.bytes, "ready"));
+        const char *path = path_of(w->pid);
+        if (i == 0)
+            CHECK_EQ(mkdir(test_format("%s/inner", path), 0755), 0);
+        else
+            CHECK_EQ(brood_child_freeze(w->child), 0);
+        if (i == 1)
+            CHECK_EQ(brood_child_thaw(w->child), 0);
+        brood_stream_end(brood_child_stream(w->child, 0));
+        RUN();
+        CHECK_EQ(w->ended.code, 0);
+        brood_child_close(w->child);
+        CHECK_EQ(access(path, F_OK) == 0, i == 1);
+        CHECK_HAS(cgroup_of_one(), "/brood-");
+    }
+}
+
+static void keep_usage(brood_child *child, const brood_usage *usage, void *data) {
+    (void)child;
+    *(brood_usage *)data = *usage;
+}
+
+/* Not what another had used in there before. */
+TEST(direct_tree_tells_what_it_has_used_itself) {
+    NEED_DIRECT;
+    for (int i = 0; i < 2; i++) {
+        brood_usage *usage = NEW(brood_usage);
+        brood_child *child;
+        brood_options options = {.args = BROOD_ARGS(CHILD, "fork", "burn", i == 0 ? "100" : "1"),
+                                 .own = BROOD_OWN_TREE,
+                                 .on_empty = keep_usage,
+                                 .data = usage};
+        CHECK_EQ(brood_spawn(t->loop, &options, &child, NULL), 0);
+        RUN();
+        brood_child_close(child);
+        if (i == 0)
+            CHECK_GE(usage->user_us + usage->system_us, 80000);
+        else
+            CHECK_LT(usage->user_us + usage->system_us, 80000);
+        CHECK_GT(usage->user_us + usage->system_us, 0);
+    }
+}
+
+/* --- who has a holder --- */
+
+static void check_has_holder(test *t) {
+    pid_t parent = atoi(output_of(BROOD_ARGS(CHILD, "parent")));
+    CHECK_GT(parent, 0);
+    CHECK_NE(parent, getpid());
+    (void)t;
+}
+
+TEST(direct_is_not_for_who_would_have_to_wait_for_orphans) {
+    NEED_DIRECT;
+    CHECK_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+    check_has_holder(t);
+    CHECK_EQ(prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0), 0);
+    signal(SIGCHLD, SIG_IGN);
+    check_has_holder(t);
+    signal(SIGCHLD, SIG_DFL);
+    CHECK(starts_directly());
+}
+
+TEST(direct_is_not_for_limits) {
+    NEED_DIRECT;
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent"), TREE, .limits = {.cpu_time_ms = 60000});
+    RUN();
+    CHECK_NE(pid_at(w, 0), getpid());
+    brood_child_close(w->child);
+}
+
+static void write_to(const char *dir, const char *file, const char *text) {
+    int fd = open(test_format("%s/%s", dir, file), O_WRONLY | O_CLOEXEC);
+    ENSURE(fd >= 0 && write(fd, text, strlen(text)) > 0);
+    close(fd);
+}
+
+static void move_to(const char *dir) {
+    write_to(dir, "cgroup.procs", "0");
+}
+
+/* Where the host is now: new trees are to be there, too. */
+TEST(direct_host_that_moves) {
+    NEED_DIRECT;
+    const char *home = path_of(getpid()),
+               *other = test_format("%s%sdirect-%d", home, home[strlen(home) - 1] == '/' ? "" : "/", (int)getpid());
+    if (mkdir(other, 0755) < 0)
+        SKIP("no cgroup to move to");
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    move_to(other);
+    CHECK_STR(path_of(getpid()), other);
+    CHECK_HAS(cgroup_of_one(), other); /* by a holder, since there is a tree elsewhere */
+    check_has_holder(t);
+    brood_child_close(w->child);
+    RUN();
+    CHECK(test_process_gone(w->pid));
+    CHECK_HAS(cgroup_of_one(), test_format("%s/brood-%d-", other, (int)getpid()));
+    brood__guard_done();
+    move_to(home);
+    CHECK_EQ(rmdir(other), 0);
+    CHECK(starts_directly());
+}
+
+/* A host that has given up its rights still ends what it started before. */
+TEST(direct_host_that_gives_up_its_rights) {
+    NEED_DIRECT;
+    if (geteuid() != 0)
+        SKIP("no rights to give up");
+    pid_t host = fork();
+    if (host == 0) {
+        uv_loop_t loop;
+        brood_child *child;
+        brood_result r;
+        uv_loop_init(&loop);
+        brood_options options = {.args = BROOD_ARGS(CHILD, "hold"), .own = BROOD_OWN_TREE};
+        if (brood_spawn(&loop, &options, &child, NULL) < 0 || setresuid(65534, 65534, 65534) < 0)
+            _exit(2);
+        pid_t program = brood_child_pid(child);
+        if (brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS("echo"), .own = BROOD_OWN_TREE}, &r) < 0)
+            _exit(3);
+        brood_child_close(child);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        brood__guard_done();
+        _exit(!test_process_gone(program));
+    }
+    int status;
+    CHECK_EQ(waitpid(host, &status, 0), host);
+    CHECK_EQ(status, 0);
+}
+
+/* --- descriptors, forks, threads --- */
+
+TEST(direct_host_that_closes_descriptors) {
+    NEED_DIRECT;
+    pid_t host = fork();
+    if (host == 0) {
+        if (!starts_directly())
+            _exit(1);
+        for (int fd = 3; fd < 64; fd++)
+            close(fd);
+        for (int fd = 3; fd < 64; fd++) /* their numbers are others' now */
+            dup2(0, fd);
+        if (!starts_directly())
+            _exit(2);
+        for (int fd = 3; fd < 64; fd++)
+            if (fcntl(fd, F_GETFD) < 0)
+                _exit(3);
+        brood__guard_done();
+        _exit(0);
+    }
+    int status;
+    CHECK_EQ(waitpid(host, &status, 0), host);
+    CHECK_EQ(status, 0);
+}
+
+TEST(direct_fork_has_a_guard_of_its_own) {
+    NEED_DIRECT;
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    pid_t guard = guard_of(getpid()), copy = fork();
+    CHECK_GT(guard, 0);
+    if (copy == 0)
+        _exit(!starts_directly() || guard_of(getpid()) == 0 || guard_of(getppid()) != guard);
+    int status;
+    CHECK_EQ(waitpid(copy, &status, 0), copy);
+    CHECK_EQ(status, 0);
+    CHECK(!test_process_gone(w->pid));
+    CHECK_EQ(guard_of(getpid()), guard);
+    brood_child_close(w->child);
+    RUN();
+    CHECK(test_process_gone(w->pid));
+}
+
+TEST_TORTURE(direct_starts_on_several_threads) {
+    enum { MANY = 12 };
+    NEED_DIRECT;
+    answer *all[MANY];
+    for (int i = 0; i < MANY; i++) {
+        all[i] = answer_new();
+        CHECK_EQ(brood_exec_file(t->loop, &(brood_options){.args = BROOD_ARGS(CHILD, "parent"), .own = BROOD_OWN_TREE},
+                                 answer_on_result, all[i], NULL),
+                 0);
+    }
+    RUN();
+    for (int i = 0; i < MANY; i++) {
+        CHECK_EQ(all[i]->result.exit.code, 0);
+        CHECK_EQ(atoi(all[i]->result.out.bytes), getpid());
+    }
+    CHECK_GT(guard_of(getpid()), 0);
+}
+
+static int events_before_close;
+
+static void close_then(watch *w, const char *event) {
+    if (w->child && events_before_close-- == 0) {
+        brood_child *child = w->child;
+        w->child = NULL;
+        brood_child_close(child);
+    }
+    (void)event;
+}
+
+static void tell_empty(brood_child *child, const brood_usage *usage, void *data) {
+    (void)child, (void)usage;
+    close_then(data, "empty");
+}
+
+TEST(direct_tree_is_closed_in_each_callback) {
+    NEED_DIRECT;
+    for (int i = 0; i < 7; i++) {
+        watch *w = watch_new();
+        w->then = close_then;
+        events_before_close = i;
+        START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", i % 2 ? "forever" : "10", "exit", "0"), TREE,
+                   .close_grace_ms = 50, .on_empty = tell_empty);
+        RUN_UNTIL(w->closes);
+        if (w->child)
+            brood_child_close(w->child);
+        w->child = NULL;
+        RUN();
+        CHECK_EQ(w->closes, 1);
+        CHECK(w->out.len == 0 || test_process_gone(pid_at(w, 0)));
+    }
+}
+
+/* --- the guard in bad hands --- */
+
+TEST(direct_guard_gets_every_signal) {
+    NEED_DIRECT;
+    pid_t guard = guard_of(getpid());
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    for (int number = 1; number < 32; number++)
+        if (number != SIGKILL && number != SIGSTOP)
+            CHECK_EQ(kill(guard, number), 0);
+    test_idle(20);
+    CHECK_EQ(guard_of(getpid()), guard);
+    CHECK_EQ(w->exits, 0);
+    brood_child_close(w->child);
+    RUN();
+}
+
+/* Nothing of a tree's life needs it. */
+TEST(direct_guard_is_stopped) {
+    NEED_DIRECT;
+    pid_t guard = guard_of(getpid());
+    CHECK_EQ(kill(guard, SIGSTOP), 0);
+    WAIT_UNTIL(test_process_state(guard) == 'T');
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", "forever", "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    brood_child_close(w->child);
+    RUN();
+    CHECK(test_process_gone(pid_at(w, 0)));
+    CHECK_EQ(test_process_state(guard), 'T');
+}
+
+TEST(direct_guard_is_killed_and_the_host_goes_on) {
+    NEED_DIRECT;
+    pid_t guard = guard_of(getpid());
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", "forever", "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_EQ(kill(guard, SIGKILL), 0);
+    WAIT_UNTIL(guard_of(getpid()) == 0);
+    CHECK(starts_directly());
+    CHECK_GT(guard_of(getpid()), 0);
+    CHECK_EQ(test_process_state(guard), 0);
+    CHECK_EQ(kill(guard_of(getpid()), SIGKILL), 0); /* and this one before the tree is ended */
+    WAIT_UNTIL(guard_of(getpid()) == 0);
+    brood_child_close(w->child);
+    RUN();
+    CHECK(test_process_gone(pid_at(w, 0)));
+}
+
+/* --- a host that goes --- */
+
+/* Its two trees write to a pipe of the test's; the second is started when it is told to. */
+typedef struct two_trees {
+    pid_t host, orphans[2];
+    int out, orders; /* the test's ends */
+    char text[256];
+    size_t len;
+} two_trees;
+
+static void start_one(uv_loop_t *loop, int out, bool lives) {
+    brood_child *child;
+    if (brood_spawn(loop,
+                    &(brood_options){.args = BROOD_ARGS(CHILD, "orphan", "forever", "hold"),
+                                     .own = BROOD_OWN_TREE,
+                                     .out = {.kind = BROOD_STDIO_FD, .fd = out}},
+                    &child, NULL) < 0)
+        _exit(1);
+    if (brood_child_guarantee(child) != BROOD_GUARANTEE_KERNEL)
+        _exit(2);
+    if (lives)
+        brood_child_detach(child);
+}
+
+static void be_host(int out, int orders, bool lives) {
+    uv_loop_t loop;
+    char byte;
+    alarm(40);
+    uv_loop_init(&loop);
+    start_one(&loop, out, lives);
+    if (read(orders, &byte, 1) == 1)
+        start_one(&loop, out, false);
+    while (read(orders, &byte, 1) == 1) {}
+}
+
+/* What it wrote, until it is ready again. */
+static void read_tree(two_trees *h, int which) {
+    const char *from = h->text + h->len;
+    while (!strstr(from, "ready\n")) {
+        ssize_t n = read(h->out, h->text + h->len, sizeof h->text - 1 - h->len);
+        CHECK_GT(n, 0);
+        h->text[h->len += (size_t)n] = 0;
+    }
+    h->orphans[which] = atoi(from);
+    CHECK_GT(h->orphans[which], 0);
+}
+
+static void begin(two_trees *h, bool lives) {
+    int told[2], orders[2];
+    CHECK_EQ(pipe2(told, O_CLOEXEC), 0);
+    CHECK_EQ(pipe2(orders, O_CLOEXEC), 0);
+    h->host = fork();
+    if (h->host == 0) {
+        close(orders[1]);
+        be_host(told[1], orders[0], lives);
+        _exit(3);
+    }
+    close(told[1]), close(orders[0]);
+    h->out = told[0];
+    h->orders = orders[1];
+    read_tree(h, 0);
+}
+
+static void begin_another(two_trees *h) {
+    CHECK_EQ(write(h->orders, "", 1), 1);
+    read_tree(h, 1);
+}
+
+static void kill_guard(pid_t host) {
+    pid_t guard = guard_of(host);
+    CHECK_GT(guard, 0);
+    CHECK_EQ(kill(guard, SIGKILL), 0);
+    WAIT_UNTIL(guard_of(host) == 0);
+}
+
+/* By SIGKILL; and whoever holds the pipe has left, too. */
+static void end(two_trees *h) {
+    CHECK_EQ(kill(h->host, SIGKILL), 0);
+    CHECK_EQ(waitpid(h->host, NULL, 0), h->host);
+    for (int i = 0; i < 2; i++)
+        WAIT_UNTIL(h->orphans[i] == 0 || test_process_gone(h->orphans[i]));
+    while (read(h->out, h->text, sizeof h->text) > 0) {}
+    close(h->out), close(h->orders);
+}
+
+static int count_cgroups_of(pid_t host) {
+    const char *prefix = test_format("brood-%d-", (int)host);
+    DIR *dir = opendir(path_of(getpid()));
+    int count = 0;
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        count += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    if (dir)
+        closedir(dir);
+    return count;
+}
+
+TEST(direct_tree_goes_with_its_host) {
+    NEED_DIRECT;
+    two_trees h = {0};
+    begin(&h, false);
+    begin_another(&h);
+    CHECK_EQ(count_cgroups_of(h.host), 1);
+    end(&h);
+    WAIT_UNTIL(count_cgroups_of(h.host) == 0);
+}
+
+/* Nobody is left who would tell the guard to go on: the kernel does. */
+TEST(direct_tree_goes_with_its_host_while_the_guard_is_stopped) {
+    NEED_DIRECT;
+    two_trees h = {0};
+    begin(&h, false);
+    pid_t guard = guard_of(h.host);
+    CHECK_GT(guard, 0);
+    CHECK_EQ(kill(guard, SIGSTOP), 0);
+    WAIT_UNTIL(test_process_state(guard) == 'T');
+    end(&h);
+    WAIT_UNTIL(count_cgroups_of(h.host) == 0);
+}
+
+/* The next one guards what the first did. */
+TEST(direct_tree_goes_with_its_host_although_its_guard_was_killed) {
+    NEED_DIRECT;
+    two_trees h = {0};
+    begin(&h, false);
+    kill_guard(h.host);
+    begin_another(&h);
+    CHECK_GT(guard_of(h.host), 0);
+    end(&h);
+    WAIT_UNTIL(count_cgroups_of(h.host) == 0);
+}
+
+/* It lives, the other does not; and when it ends at last, its cgroup goes. */
+static void let_one_live(test *t, bool guard_dies) {
+    two_trees h = {0};
+    begin(&h, true);
+    if (guard_dies)
+        kill_guard(h.host);
+    begin_another(&h);
+    pid_t lives = h.orphans[0];
+    h.orphans[0] = 0;
+    CHECK_EQ(kill(h.host, SIGKILL), 0);
+    WAIT_UNTIL(test_process_gone(h.orphans[1]));
+    test_nap();
+    CHECK(!test_process_gone(lives));
+    const char *path = path_of(lives);
+    CHECK_HAS(path, test_format("/brood-%d-", (int)h.host));
+    write_to(path, "cgroup.kill", "1");
+    end(&h);
+    WAIT_UNTIL(count_cgroups_of(h.host) == 0);
+    (void)t;
+}
+
+TEST(direct_tree_that_was_let_live_outlives_its_host) {
+    NEED_DIRECT;
+    let_one_live(t, false);
+}
+
+TEST(direct_tree_that_was_let_live_outlives_its_host_although_its_guard_was_killed) {
+    NEED_DIRECT;
+    let_one_live(t, true);
+}
+
+/* While the host lives. */
+TEST(direct_tree_that_was_let_live_leaves_no_cgroup) {
+    NEED_DIRECT;
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "orphan", "forever", "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    const char *path = path_of(w->pid);
+    CHECK_EQ(brood_child_freeze(w->child), 0);
+    brood_child_detach(w->child); /* which thaws it */
+    CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_NONE);
+    brood_child_close(w->child);
+    RUN_UNTIL(w->closes);
+    CHECK(!test_process_gone(w->pid));
+    CHECK(!test_process_gone(pid_at(w, 0)));
+    CHECK_EQ(kill(w->pid, SIGKILL), 0);
+    CHECK_EQ(kill(pid_at(w, 0), SIGKILL), 0);
+    while (access(path, F_OK) == 0 && !test_failed()) /* its program is still waited for */
+        test_idle(2);
+    RUN();
+    CHECK_NE(strcmp(cgroup_of_one(), path), 0);
+}
