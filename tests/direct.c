@@ -401,6 +401,28 @@ TEST(direct_guard_is_killed_and_the_host_goes_on) {
     CHECK(test_process_gone(pid_at(w, 0)));
 }
 
+/* By whoever runs the loop of a tree. */
+TEST_TORTURE(direct_guard_is_killed_and_missed_at_once) {
+    NEED_DIRECT;
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    for (int i = 0; i < 3 && !test_failed(); i++) {
+        pid_t guard = guard_of(getpid());
+        CHECK_GT(guard, 0);
+        CHECK_EQ(kill(guard, SIGKILL), 0);
+        if (t->torture) { /* there may be none to follow it, for want of something */
+            test_idle(10);
+            break;
+        }
+        while ((guard_of(getpid()) == guard || guard_of(getpid()) == 0) && !test_failed())
+            test_idle(1);
+        CHECK_EQ(test_process_state(guard), 0);
+    }
+    brood_child_close(w->child);
+    RUN();
+}
+
 /* --- a host that goes --- */
 
 /* Its two trees write to a pipe of the test's; the second is started when it is told to. */

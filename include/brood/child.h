@@ -327,7 +327,7 @@ BROOD_API int brood_child_kill_owned(brood_child *child, int signal);
 
 /**
  * Let nothing of what it owns run until brood_child_thaw. A tree with a cgroup is frozen by that, unseen by its
- * processes; another by a SIGSTOP to each, again and again until no new one is found; both by the holder, a moment later.
+ * processes; another by a SIGSTOP to each, again and again until no new one is found; if it has a holder, a moment later.
  * A process, or a group, gets a SIGSTOP. Time limits go on. A signal that comes meanwhile takes effect with the thaw,
  * unless it ends a process that has no handler for it. A stop, a timeout, an abort and a close end what is frozen as
  * they end what runs: it is thawed for that, or killed. So does the host's end. Letting it live thaws a tree.

@@ -44,8 +44,9 @@ typedef enum brood_guarantee {
     BROOD_GUARANTEE_BEST_EFFORT,
     /**
      * TREE, in a cgroup2 of its own, where the host may make one: the kernel ends all in it at one word, whoever forks
-     * meanwhile, and also if the holder was killed, as long as the host is there. Root in the tree may leave it, and is
-     * then reached as above.
+     * meanwhile, and also if the holder or the guard was killed, as long as the host is there. Who may write to cgroups,
+     * as root may, can leave it: where the tree has a holder (man 7 brood) it is then reached as above, else it has
+     * escaped.
      */
     BROOD_GUARANTEE_KERNEL
 } brood_guarantee;
@@ -70,7 +71,7 @@ BROOD_API int brood_cgroup_adopt(brood_failure *ret_failure);
 /** A live process of what a child owns, as /proc showed it at one moment. */
 typedef struct brood_member {
     pid_t pid;          /**< a number to show: it may be another's by now */
-    pid_t parent;       /**< its parent's: in a tree an orphan's is that of the holder */
+    pid_t parent;       /**< its parent's: in a tree an orphan's is the holder's, or of whoever reaps here */
     char state;         /**< the letter of proc(5): 'R' runs, 'S' sleeps, 'D' waits for a device, 'T' is stopped, … */
     char name[64];      /**< the name of its program, or what it calls itself, as ps(1) shows it: cut by the kernel */
     int threads;        /**< how many */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/failure.h"
 #include "base/hooks.h"
+#include "own/guard_watch.h"
 #include "process/exit.h"
 
 #include <errno.h>
@@ -25,6 +26,9 @@ void brood__child_become(brood_child *c, brood__child_state state) {
 void brood__child_stop_watching(brood_child *c) {
     brood__watch_stop(&c->watch);
     brood__watch_stop(&c->nudge);
+    if (c->guarded)
+        brood__guard_unwatch(c->loop);
+    c->guarded = false;
 }
 
 /* --- memory --- */

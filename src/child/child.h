@@ -49,6 +49,7 @@ struct brood_child {
     bool cancelled; /* to be stopped before it was told to run */
     bool cut;
     bool unreffed, busy;
+    bool guarded;      /* its tree is watched over by the guard, and the guard by its loop */
     bool active;       /* has a place in the loop's `active` */
     bool spawn_untold; /* on_spawn is still to come */
     unsigned pins;     /* callbacks, or an await, that still need the memory */

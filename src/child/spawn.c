@@ -8,6 +8,7 @@
 #include "base/failure.h"
 #include "base/hooks.h"
 #include "base/sys.h"
+#include "own/guard_watch.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -65,6 +66,9 @@ static int take_process(brood_child *c, brood__plan *plan, const brood__owned *o
     }
     if (c->let_live)
         brood__owned_let_go(&c->owned);
+    c->guarded = brood__owned_has_guard(&c->owned);
+    if (c->guarded)
+        brood__guard_watch(c->loop);
     brood__child_become(c, BROOD__RUNNING);
     brood__trace("spawn", owned->process.pid, 0, c->command);
     if (c->cancelled)

@@ -40,12 +40,14 @@ typedef struct brood__loop {
     unsigned watched; /* watches that keep the loop alive */
     unsigned depth;   /* callbacks of brood that are running */
     brood__list parts;
-    brood__list abort_watches;        /* own/abort.c's */
-    struct brood__gate *gate;         /* NULL: closed */
-    int epoll;                        /* of watch.c, while the gate is open */
-    struct brood__watch_batch *batch; /* that watch.c works at */
-    brood__list closing;              /* gates that are not closed yet */
-    pthread_mutex_t lock;             /* of posted */
+    brood__list abort_watches;              /* own/abort.c's */
+    struct brood__guard_watch *guard_watch; /* own/guard_watch.c's */
+    unsigned guarded;                       /* trees that it is for */
+    struct brood__gate *gate;               /* NULL: closed */
+    int epoll;                              /* of watch.c, while the gate is open */
+    struct brood__watch_batch *batch;       /* that watch.c works at */
+    brood__list closing;                    /* gates that are not closed yet */
+    pthread_mutex_t lock;                   /* of posted */
     brood__list posted;
     brood__list later;
     bool later_due; /* whoever runs `later` is under way */

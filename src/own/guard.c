@@ -436,6 +436,15 @@ void brood__cell_refuse(int error) {
     pthread_mutex_unlock(&lock);
 }
 
+int brood__guard_renew(void) {
+    int fd = -1;
+    pthread_mutex_lock(&lock);
+    if (g.dir.fd >= 0 && g.host == getpid() && is_whole() && (has_guard() || replace_guard() == 0) && g.line.fd >= 0)
+        fd = brood__duplicate(g.pidfd.fd);
+    pthread_mutex_unlock(&lock);
+    return fd < 0 ? -1 : fd;
+}
+
 void brood__guard_done(void) {
     pthread_mutex_lock(&lock);
     bool idle = g.dir.fd >= 0 && g.host == getpid() && g.taken == 0;

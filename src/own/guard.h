@@ -51,6 +51,11 @@ void brood__cell_spare(const brood__cell *cell);
 /* It could not be started into: with this error, such starts are not tried again as long as nothing has changed. */
 void brood__cell_refuse(int error);
 
+/*
+ * See that there is a guard, if it has something to do. A descriptor of its pidfd for the caller to close; -1: there is none.
+ */
+int brood__guard_renew(void);
+
 /* End the guard, unless there are trees: it has no more to do, and may be in the way. */
 void brood__guard_done(void);
 

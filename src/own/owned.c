@@ -258,6 +258,10 @@ bool brood__owned_lives_on(const brood__owned *o) {
     return o->reach == BROOD_OWN_TREE && (is_direct(o) ? o->ended : o->holder.exited) && !tree_is_done(o);
 }
 
+bool brood__owned_has_guard(const brood__owned *o) {
+    return is_direct(o);
+}
+
 bool brood__owned_is_ending(const brood__owned *o) {
     return is_direct(o) ? o->direct.ending : o->holder.ending;
 }

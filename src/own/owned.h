@@ -76,6 +76,9 @@ bool brood__owned_is_late(const brood__owned *o);
  */
 void brood__owned_urge(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us);
 
+/* TREE: it has no holder, and a guard for the case that this process goes. */
+bool brood__owned_has_guard(const brood__owned *o);
+
 /* The process has ended, and something of its tree is left. */
 bool brood__owned_lives_on(const brood__owned *o);
 

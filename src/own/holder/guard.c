@@ -292,7 +292,7 @@ void guard_main(const char *host, const char *made_ns) {
         };
         for (int i = 0; i < g.count; i++)
             polls[WATCHED + i] = (struct pollfd){.fd = g.watched[i].events, .events = POLLPRI};
-        if (holder_call(SYS_ppoll, polls, (long)(WATCHED + g.count), 0L, 0L, 0L) <= 0)
+        if (holder_call(SYS_ppoll, polls, (long)WATCHED + g.count, 0L, 0L, 0L) <= 0)
             continue;
         for (int i = g.count; i-- > 0;) /* from the last: one that is done gives its place to that */
             if (polls[WATCHED + i].revents)
