@@ -238,7 +238,7 @@ TEST(direct_host_that_gives_up_its_rights) {
         brood_child *child;
         brood_result r;
         uv_loop_init(&loop);
-        brood_options options = {.args = BROOD_ARGS(CHILD, "hold"), .own = BROOD_OWN_TREE};
+        brood_options options = {.args = BROOD_ARGS(CHILD, "hold"), .own = BROOD_OWN_TREE, .kill_grace_ms = 10};
         if (brood_spawn(&loop, &options, &child, NULL) < 0 || setresuid(65534, 65534, 65534) < 0)
             _exit(2);
         pid_t program = brood_child_pid(child);

@@ -31,6 +31,9 @@ static inline bool brood__direct_is(const brood__direct *d) {
 int brood__direct_start(brood__plan *plan, brood__direct *ret_direct, brood__process *ret_process,
                         brood_failure *ret_failure);
 
+/* Whether a process can be started so, just now: one is, which leaves at once. 0 or a negative errno. */
+int brood__direct_try(void);
+
 /* Look whether anything of it is left. The event file of its cgroup tells by POLLPRI when to do so again. */
 void brood__direct_look(brood__direct *d);
 

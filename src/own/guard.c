@@ -271,15 +271,21 @@ static uint64_t now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* At the end of its line it leaves. What was let live it waits for. */
-static void give_up_guard(void) {
+/* At the end of its line it leaves; what was let live it waits for. Its pidfd, or -1. */
+static int let_guard_go(void) {
+    int pidfd = is_still(&g.pidfd) ? g.pidfd.fd : -1;
     close_file(&g.line);
-    if (is_still(&g.pidfd)) {
-        nudge(g.pidfd.fd);
-        brood__leftover_take(g.pidfd.fd);
-        g.pidfd = NO_FILE;
-    }
+    g.pidfd = NO_FILE;
     forget();
+    if (pidfd >= 0)
+        nudge(pidfd);
+    return pidfd;
+}
+
+static void give_up_guard(void) {
+    int pidfd = let_guard_go();
+    if (pidfd >= 0)
+        brood__leftover_take(pidfd);
 }
 
 static void discard_spare(void) {
@@ -303,7 +309,9 @@ static int begin(const char *path) {
         r = open_file(&g.dir, place, g.name, O_RDONLY | O_DIRECTORY);
     if (r < 0) {
         unlinkat(place, g.name, AT_REMOVEDIR); /* should the guard have been killed */
-        give_up_guard();
+        int pidfd = let_guard_go();
+        if (pidfd >= 0)
+            reap(pidfd); /* there is nothing that it would wait for */
         return r;
     }
     snprintf(g.path, sizeof g.path, "%s", path);
@@ -451,14 +459,13 @@ void brood__guard_done(void) {
     if (idle && !has_guard())
         idle = replace_guard() == 0 && g.line.fd >= 0;
     if (idle) {
-        struct pollfd ended = {.fd = brood__duplicate(g.pidfd.fd), .events = POLLIN};
         int place = brood__duplicate(g.place.fd);
         discard_spare();
-        give_up_guard();
+        struct pollfd ended = {.fd = let_guard_go(), .events = POLLIN};
         poll(&ended, 1, DONE_MS);
         brood__cgroup_remove(place, g.name); /* should it have been killed instead */
         brood__close(place);
-        brood__close(ended.fd);
+        brood__leftover_take(ended.fd);
         brood__leftover_reap();
     }
     pthread_mutex_unlock(&lock);

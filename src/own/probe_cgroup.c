@@ -3,6 +3,7 @@
  * no process, or forbid the call that starts into it. So one is made below our own, as a holder does it, a child is
  * started into it, and it is killed and removed.
  */
+#include "own/direct.h"
 #include "own/place.h"
 #include "own/probe.h"
 
@@ -155,11 +156,21 @@ static void probe_place(const brood__prober *p, const place *l) {
         .detail = "a whole tree cannot be suspended at once",
         .remedy = "Linux 5.2",
     };
+    static const brood_probe direct = {
+        .name = "cgroup_direct",
+        .group = "trees",
+        .what = "started into by us, without a holder",
+        .detail =
+            "each tree has a holder, so that its start takes two: no cgroup can be had for that, or we are PID 1, a "
+            "subreaper, or ignore SIGCHLD",
+        .remedy = "what is missing above",
+    };
     tell_step(p, &mount, true, l->own);
     tell_step(p, l->made == -EROFS ? &read_only : &make, l->own >= 0, l->made);
     tell_step(p, &start, l->made >= 0, try_start(l));
     tell_step(p, &kill, l->made >= 0, try_kill(l));
     tell_step(p, &freeze, l->made >= 0, try_freeze(l));
+    tell_step(p, &direct, l->made >= 0, l->made >= 0 ? brood__direct_try() : l->made);
 }
 
 /* --- controllers, which limits need --- */
