@@ -156,7 +156,8 @@ typedef struct brood_options {
     /** ended, and every pipe is at its end: the last event */
     void (*on_close)(brood_child *child, const brood_exit *ended, void *data);
     /**
-     * BROOD_OWN_TREE: nothing of its tree is left. `usage` is that of all of it. After on_exit; before on_close or,
+     * BROOD_OWN_TREE: nothing of its tree is left. `usage` is that of all of it; without a holder (man 7 brood) only its
+     * CPU times, and its tree_peak_kb if that was counted: the rest is 0. After on_exit; before on_close or,
      * where the tree outlives that, after it.
      */
     void (*on_empty)(brood_child *child, const brood_usage *usage, void *data);

@@ -138,7 +138,7 @@ static void put_tree(FILE *out, const brood_usage *used) {
     const brood_usage *u = used ? used : &none;
     put_ms(out, "tree_user_ms", u->user_us, used);
     put_ms(out, "tree_system_ms", u->system_us, used);
-    put_number(out, "tree_largest_rss_kb", (int64_t)u->max_rss_kb, used);
+    put_number(out, "tree_largest_rss_kb", (int64_t)u->max_rss_kb, used && u->max_rss_kb > 0);
     put_number(out, "tree_peak_kb", (int64_t)u->tree_peak_kb, used && u->tree_peak_kb > 0);
 }
 

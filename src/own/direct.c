@@ -46,8 +46,10 @@ int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *r
     brood_failure failure;
     if (!brood__has(BROOD__DIRECT) || needs_holder(plan) || has_odd_children() || brood__cell_take(&d.cell) < 0)
         return 1;
-    if (!brood__can_be_born_in()) { /* which the start of the guard has shown */
+    if (!brood__can_be_born_in()) { /* which the start of the guard has shown, once for all */
+        brood__lacks(BROOD__DIRECT);
         brood__cell_give(&d.cell);
+        brood__guard_done();
         return 1;
     }
     plan->born_in = d.cell.dir.fd;
@@ -61,6 +63,7 @@ int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *r
     brood__direct_done(&d);
     if (failure.step == BROOD_STEP_CLONE && !is_passing(r)) {
         brood__cell_refuse(r);
+        brood__guard_done(); /* unless there are trees from before */
         return 1;
     }
     if (why)
@@ -132,11 +135,6 @@ void brood__direct_look(brood__direct *d) {
         return;
     d->empty = true;
     count_usage(d);
-}
-
-void brood__direct_exited(brood__direct *d, const brood_usage *usage) {
-    d->usage = *usage;
-    brood__direct_look(d);
 }
 
 /* --- signals --- */

@@ -18,7 +18,7 @@ typedef struct brood__direct {
     bool frozen;       /* nothing of it is to run */
     bool empty;        /* nothing of it is left */
     int kills;         /* since it is being ended */
-    brood_usage usage; /* of all of it, once it is empty: the program's, but for the times */
+    brood_usage usage; /* of all of it, once it is empty: what its cgroup has counted; else 0 */
 } brood__direct;
 
 #define BROOD__DIRECT_NONE ((brood__direct){.cell = BROOD__CELL_NONE})
@@ -39,9 +39,6 @@ void brood__direct_look(brood__direct *d);
 
 /* Something has changed that does not matter before the program's end: the file is to tell of the next. */
 void brood__direct_glance(const brood__direct *d);
-
-/* Its program has ended, and used so much: look. */
-void brood__direct_exited(brood__direct *d, const brood_usage *usage);
 
 /* To each process of it. 0, -ESRCH: there is none, or else what kept it from one of them. */
 int brood__direct_signal(brood__direct *d, int signal);

@@ -261,7 +261,10 @@ static int start_guard(void) {
     if (r < 0)
         return r;
     g.line = file_of(ends[0]);
-    g.pidfd = file_of(process.pidfd);
+    int lifted = fcntl(process.pidfd, F_DUPFD_CLOEXEC, LOWEST_FD); /* where that fails it is no harm */
+    if (lifted >= 0)
+        brood__close(process.pidfd);
+    g.pidfd = file_of(lifted >= 0 ? lifted : process.pidfd);
     return 0;
 }
 

@@ -119,7 +119,7 @@ bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
     o->ended = true;
     ret_exit->stop_error = o->stop_error;
     if (is_direct(o))
-        brood__direct_exited(&o->direct, &ret_exit->usage);
+        brood__direct_look(&o->direct);
     return true;
 }
 
