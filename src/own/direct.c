@@ -6,6 +6,7 @@
 #include "own/direct.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/sys.h"
 #include "own/cgroup.h"
 
@@ -33,8 +34,7 @@ static bool has_odd_children(void) {
 }
 
 static bool needs_holder(const brood__plan *plan) {
-    const brood_limits *l = &plan->tree;
-    return l->memory || l->pids || l->cpu_percent || l->cpu_time_ms || plan->pid_namespace;
+    return plan->pid_namespace || !brood__is_zero(&plan->tree, sizeof plan->tree);
 }
 
 static bool is_passing(int error) {

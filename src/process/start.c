@@ -322,6 +322,11 @@ static void read_report(brood__launch *l, int fd) {
         l->report = report;
 }
 
+/* Killed before its first step: holder/main.c says why. Where one is born in a cgroup, memory is shared. */
+static bool is_stillborn(const brood__launch *l) {
+    return l->plan->born_in && !l->entered;
+}
+
 static int launch(brood__launch *l, brood__process *ret_process) {
     const brood__plan *plan = l->plan;
     brood__process process = BROOD__PROCESS_NONE;
@@ -352,10 +357,10 @@ static int launch(brood__launch *l, brood__process *ret_process) {
         report[1] = -1;
         read_report(l, report[0]);
     }
-    if (l->report.step) {
+    if (l->report.step || is_stillborn(l)) {
         brood__reap(process.pidfd);
         brood__close(process.pidfd);
-        r = -l->report.error;
+        r = l->report.step ? -l->report.error : -EOPNOTSUPP;
         goto out;
     }
     if (process.pidfd <
