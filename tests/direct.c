@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "own/guard.h"
@@ -242,7 +243,8 @@ TEST(direct_host_that_gives_up_its_rights) {
         if (brood_spawn(&loop, &options, &child, NULL) < 0 || setresuid(65534, 65534, 65534) < 0)
             _exit(2);
         pid_t program = brood_child_pid(child);
-        if (brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS("echo"), .own = BROOD_OWN_TREE}, &r) < 0)
+        if (brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS("cat", "/dev/null"), .own = BROOD_OWN_TREE}, &r) <
+            0)
             _exit(3);
         brood_child_close(child);
         uv_run(&loop, UV_RUN_DEFAULT);
@@ -314,6 +316,30 @@ TEST_TORTURE(direct_starts_on_several_threads) {
         CHECK_EQ(atoi(all[i]->result.out.bytes), getpid());
     }
     CHECK_GT(guard_of(getpid()), 0);
+}
+
+static void ignore_signal(int number) {
+    (void)number;
+}
+
+/* Which interrupt even what does not wait: the guard must not be taken for dead, and given up. */
+TEST(direct_starts_while_the_host_gets_signals) {
+    NEED_DIRECT;
+    struct sigaction action = {.sa_handler = ignore_signal};
+    struct itimerval often = {.it_interval = {.tv_usec = 100}, .it_value = {.tv_usec = 100}};
+    pid_t guard = guard_of(getpid());
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
+    CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+    for (int i = 0; i < 200 && !test_failed(); i++)
+        CHECK(starts_directly());
+    CHECK_EQ(setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL), 0);
+    CHECK_EQ(guard_of(getpid()), guard);
+    CHECK(!test_process_gone(w->pid));
+    brood_child_close(w->child);
+    RUN();
 }
 
 static int events_before_close;

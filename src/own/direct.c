@@ -169,16 +169,11 @@ int brood__direct_freeze(brood__direct *d, bool frozen) {
 
 /* --- the end --- */
 
-static void kill_all(brood__direct *d) {
-    d->cell.killed = true;
-    while (write(d->cell.kill.fd, "1", 1) < 0 && errno == EINTR) {}
-}
-
 void brood__direct_end(brood__direct *d) {
     if (d->ending || d->empty)
         return;
     d->ending = true;
-    kill_all(d);
+    brood__cell_kill(&d->cell);
 }
 
 /* The kernel's cgroup.kill passes by a process whose first thread has left while others live (Linux 6.18). */
@@ -186,7 +181,7 @@ void brood__direct_end_again(brood__direct *d) {
     d->kills++;
     if (d->kills < 2 || (d->kills & (d->kills - 1)) != 0)
         return; /* those in it are dying */
-    kill_all(d);
+    brood__cell_kill(&d->cell);
     brood__direct_signal(d, SIGKILL);
 }
 
@@ -220,7 +215,7 @@ void brood__direct_done(brood__direct *d) {
         brood__cell_give(&d->cell);
     } else {
         if (!d->let_go)
-            kill_all(d);
+            brood__cell_kill(&d->cell);
         brood__cell_leave(&d->cell, d->let_go);
     }
     *d = BROOD__DIRECT_NONE;

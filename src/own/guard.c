@@ -158,6 +158,11 @@ static bool reuse_cell(brood__cell *ret) {
     return false;
 }
 
+void brood__cell_kill(brood__cell *c) {
+    c->killed = true;
+    while (is_still(&c->kill) && write(c->kill.fd, "1", 1) < 0 && errno == EINTR) {}
+}
+
 /* --- the guard --- */
 
 /* Of a guard that is another process's, or whose descriptors were closed. */
@@ -321,9 +326,12 @@ static int begin(const char *path) {
     return 0;
 }
 
+/* Only what is certain counts as its end: a guard whose line is given up ends all trees. */
 static bool has_guard(void) {
     struct pollfd polls[] = {{.fd = g.line.fd, .events = POLLIN}, {.fd = g.pidfd.fd, .events = POLLIN}};
-    return g.line.fd >= 0 && poll(polls, 2, 0) == 0;
+    int n = 0;
+    while (g.line.fd >= 0 && (n = poll(polls, 2, 0)) < 0 && errno == EINTR) {}
+    return g.line.fd >= 0 && n <= 0;
 }
 
 /* Somebody has killed it: another goes on in the same cgroups, where there are trees. */

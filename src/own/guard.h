@@ -39,6 +39,9 @@ typedef struct brood__cell {
  */
 int brood__cell_take(brood__cell *ret_cell);
 
+/* SIGKILL to all in it, at once, and to whoever is forked meanwhile. */
+void brood__cell_kill(brood__cell *cell);
+
 /* Give it back: nobody is in it. */
 void brood__cell_give(brood__cell *cell);
 
