@@ -13,7 +13,6 @@
 #include "own/cgroup.h"
 #include "own/holder.h"
 #include "own/holder/guard.h"
-#include "own/leftover.h"
 #include "own/place.h"
 #include "process/start.h"
 
@@ -227,12 +226,28 @@ static int hear(int line, int pidfd) {
     return brood__receive(line, &word, sizeof word) == sizeof word ? word : -EPIPE;
 }
 
-static void reap(int pidfd) {
+/* Takes the pidfd. */
+static void wait_for_end(int pidfd) {
     struct pollfd ended = {.fd = pidfd, .events = POLLIN};
     for (int n; (n = poll(&ended, 1, NUDGE_MS)) == 0 || (n < 0 && errno == EINTR);)
         nudge(pidfd);
-    brood__reap(pidfd);
+    brood__wait(pidfd, true, &(int){0}, &(struct rusage){0}); /* should it be a child of ours */
     brood__close(pidfd);
+}
+
+/*
+ * The guard's pidfd, or a negative errno: there is none. It is somebody else's child, so its number may be another's by
+ * the time that it is opened: not if it says later that it is on guard.
+ */
+static int meet(int line, int starter) {
+    int pid = hear(line, starter), pidfd = pid > 0 ? brood__pidfd_open(pid) : pid < 0 ? pid : -EPROTO;
+    wait_for_end(starter);
+    if (pidfd < 0)
+        return pidfd;
+    int r = hear(line, pidfd);
+    if (r < 0)
+        brood__close(pidfd);
+    return r < 0 ? r : pidfd;
 }
 
 /* It would be the first of a namespace, and be nobody's child there; and all end in which the first has ended. */
@@ -244,32 +259,32 @@ static bool has_children_elsewhere(void) {
 
 /* For what stands in g: a cgroup that is there already, or is to be made. */
 static int start_guard(void) {
-    brood__process process = BROOD__PROCESS_NONE;
-    int ends[2], host_fd = has_children_elsewhere() ? -ESRCH : brood__pidfd_open(g.host);
+    brood__process starter = BROOD__PROCESS_NONE;
+    int ends[2], guard = -1, host_fd = has_children_elsewhere() ? -ESRCH : brood__pidfd_open(g.host);
     int r = host_fd < 0 ? host_fd : brood__socket_pair(ends);
     if (r == 0) {
-        r = run(ends[1], host_fd, &process);
+        r = run(ends[1], host_fd, &starter);
         brood__close(ends[1]);
         if (r == 0)
-            r = hear(ends[0], process.pidfd);
-        if (r == 0)
+            r = guard = meet(ends[0], starter.pidfd);
+        if (r >= 0)
             r = brood__nonblock(ends[0]);
-        if (r == 0)
+        if (r >= 0)
             r = ends[0] = brood__fd_lift(ends[0], LOWEST_FD);
         if (r < 0) {
             brood__close(ends[0]);
-            if (process.pidfd >= 0)
-                reap(process.pidfd);
+            if (guard >= 0)
+                wait_for_end(guard);
         }
     }
     brood__close(host_fd);
     if (r < 0)
         return r;
     g.line = file_of(ends[0]);
-    int lifted = fcntl(process.pidfd, F_DUPFD_CLOEXEC, LOWEST_FD); /* where that fails it is no harm */
+    int lifted = fcntl(guard, F_DUPFD_CLOEXEC, LOWEST_FD); /* where that fails it is no harm */
     if (lifted >= 0)
-        brood__close(process.pidfd);
-    g.pidfd = file_of(lifted >= 0 ? lifted : process.pidfd);
+        brood__close(guard);
+    g.pidfd = file_of(lifted >= 0 ? lifted : guard);
     return 0;
 }
 
@@ -293,7 +308,7 @@ static int let_guard_go(void) {
 static void give_up_guard(void) {
     int pidfd = let_guard_go();
     if (pidfd >= 0)
-        brood__leftover_take(pidfd);
+        brood__close(pidfd);
 }
 
 static void discard_spare(void) {
@@ -319,7 +334,7 @@ static int begin(const char *path) {
         unlinkat(place, g.name, AT_REMOVEDIR); /* should the guard have been killed */
         int pidfd = let_guard_go();
         if (pidfd >= 0)
-            reap(pidfd); /* there is nothing that it would wait for */
+            wait_for_end(pidfd); /* there is nothing that it would wait for */
         return r;
     }
     snprintf(g.path, sizeof g.path, "%s", path);
@@ -338,7 +353,7 @@ static bool has_guard(void) {
 static int replace_guard(void) {
     close_file(&g.line);
     if (g.pidfd.fd >= 0)
-        reap(g.pidfd.fd);
+        wait_for_end(g.pidfd.fd);
     g.pidfd = NO_FILE;
     discard_spare();
     if (g.taken > 0 || !brood__cgroup_remove(g.place.fd, g.name))
@@ -476,8 +491,7 @@ void brood__guard_done(void) {
         poll(&ended, 1, DONE_MS);
         brood__cgroup_remove(place, g.name); /* should it have been killed instead */
         brood__close(place);
-        brood__leftover_take(ended.fd);
-        brood__leftover_reap();
+        brood__close(ended.fd);
     }
     pthread_mutex_unlock(&lock);
 }

@@ -266,12 +266,31 @@ static void make_cgroup(void) {
     refuse(g.events);
 }
 
+/* Whoever takes orphans is its parent then. */
+static void leave_parent(void) {
+    long pid = holder_call(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
+    if (pid < 0)
+        refuse(pid);
+    if (pid == 0)
+        return;
+    say((brood__guard_word)pid);
+    leave();
+}
+
+/* Whatever comes on the line, and its end, continues a guard that somebody has stopped; to one that runs it is nothing. */
+static void go_on_for_the_line(void) {
+    long flags = holder_call(SYS_fcntl, (long)BROOD__LINE_FD, (long)F_GETFL);
+    holder_call(SYS_fcntl, (long)BROOD__LINE_FD, (long)F_SETSIG, (long)SIGCONT);
+    holder_call(SYS_fcntl, (long)BROOD__LINE_FD, (long)F_SETOWN, holder_call(SYS_getpid));
+    holder_call(SYS_fcntl, (long)BROOD__LINE_FD, (long)F_SETFL, flags | O_ASYNC);
+}
+
 static void prepare(const char *host, const char *made_ns) {
     uint64_t all = ~(uint64_t)0;
     holder_call(SYS_rt_sigprocmask, (long)SIG_SETMASK, &all, 0L, 8L);
     holder_call(SYS_prctl, (long)PR_SET_NAME, BROOD__GUARD_NAME, 0L, 0L, 0L);
-    /* When the host dies, a guard that somebody has stopped goes on, by the kernel; to one that runs it is nothing. */
-    holder_call(SYS_prctl, (long)PR_SET_PDEATHSIG, (long)SIGCONT, 0L, 0L, 0L);
+    leave_parent();
+    go_on_for_the_line();
     holder_call(SYS_setsid);
     holder_call(SYS_chdir, "/");
     int r = tree_prepare();

@@ -19,7 +19,10 @@ typedef struct brood__guard_order {
     bool lives;      /* it is to be spared, also if that could not be written there */
 } brood__guard_order;
 
-/* From the guard, once: 0, it is on guard; or a negative errno, and it leaves. */
+/*
+ * From what the host has started, first, the guard's pid: that is its child, so that the host has no child that it knows
+ * nothing of, and would wait for. Then from the guard, once: 0, it is on guard. Or a negative errno instead of either.
+ */
 typedef int brood__guard_word;
 
 void guard_main(const char *host, const char *made_ns);
