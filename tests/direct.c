@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #include "own/guard.h"
 
@@ -79,7 +80,7 @@ TEST_TORTURE(direct_start_has_the_host_for_its_parent) {
     RUN_UNTIL(strstr(w->out.bytes, "ready"));
     CHECK_EQ(pid_at(w, 0), getpid());
     CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_KERNEL);
-    CHECK_HAS(path_of(pid_at(w, 1)), test_format("/brood-%d-", (int)getpid()));
+    CHECK_HAS(path_of(pid_at(w, 1)), test_format("/brood-guard-%d-", (int)getpid()));
     CHECK_STR(path_of(pid_at(w, 1)), path_of(w->pid));
     brood_child_close(w->child);
     RUN();
@@ -216,7 +217,7 @@ TEST(direct_host_that_moves) {
     brood_child_close(w->child);
     RUN();
     CHECK(test_process_gone(w->pid));
-    CHECK_HAS(cgroup_of_one(), test_format("%s/brood-%d-", other, (int)getpid()));
+    CHECK_HAS(cgroup_of_one(), test_format("%s/brood-guard-%d-", other, (int)getpid()));
     brood__guard_done();
     move_to(home);
     CHECK_EQ(rmdir(other), 0);
@@ -369,6 +370,36 @@ TEST(direct_tree_is_closed_in_each_callback) {
         CHECK_EQ(w->closes, 1);
         CHECK(w->out.len == 0 || test_process_gone(pid_at(w, 0)));
     }
+}
+
+/* As root may, and su(1) and systemd-run(1) do: it cannot be held, but it can be ended. */
+TEST(direct_program_that_has_left_its_cgroup) {
+    NEED_DIRECT;
+    brood_result *r = result_new();
+    const char *leaves = test_format("echo 0 >%s/cgroup.procs && exec sleep 1000", test_cgroup());
+    brood_options options = {.args = BROOD_ARGS("sh", "-c", leaves), .own = BROOD_OWN_TREE, .timeout_ms = 300};
+    uint64_t began = test_now_ms();
+    CHECK_EQ(brood_exec_file_sync(&options, r), 0);
+    CHECK_EQ(r->exit.reason, BROOD_REASON_TIMED_OUT);
+    CHECK_EQ(r->exit.signal, SIGTERM);
+    CHECK_LT(test_now_ms() - began, (uint64_t)(20000 * test_slow()));
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS("sh", "-c", test_format("echo ready; %s", leaves)), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    WAIT_UNTIL(!strstr(path_of(w->pid), "/brood-guard-"));
+    CHECK_EQ(brood_child_kill_owned(w->child, SIGKILL), 0);
+    RUN();
+    CHECK_EQ(w->ended.signal, SIGKILL);
+    brood_child_close(w->child);
+}
+
+/* What a tree has written to its cgroup is not the next one's. */
+TEST(direct_cgroup_that_was_marked_is_not_used_again) {
+    NEED_DIRECT;
+    const char *first = cgroup_of_one();
+    CHECK_STR(cgroup_of_one(), first);
+    CHECK_EQ(setxattr(first, "user.brood.spared", "1", 1, 0), 0);
+    CHECK(strcmp(cgroup_of_one(), first) != 0);
 }
 
 /* --- the guard in bad hands --- */
@@ -539,7 +570,7 @@ static void end(two_trees *h) {
 }
 
 static int count_cgroups_of(pid_t host) {
-    const char *prefix = test_format("brood-%d-", (int)host);
+    const char *prefix = test_format("brood-guard-%d-", (int)host);
     DIR *dir = opendir(path_of(getpid()));
     int count = 0;
     for (struct dirent *entry; dir && (entry = readdir(dir));)
@@ -598,7 +629,7 @@ static void let_one_live(test *t, bool guard_dies) {
     test_nap();
     CHECK(!test_process_gone(lives));
     const char *path = path_of(lives);
-    CHECK_HAS(path, test_format("/brood-%d-", (int)h.host));
+    CHECK_HAS(path, test_format("/brood-guard-%d-", (int)h.host));
     write_to(path, "cgroup.kill", "1");
     end(&h);
     WAIT_UNTIL(count_cgroups_of(h.host) == 0);

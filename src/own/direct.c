@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,10 +25,19 @@
 
 /* --- the start --- */
 
+/* Such a child would be the first of a namespace, and be nobody's there; and all end in which the first has ended. */
+static bool has_children_elsewhere(void) {
+    struct stat own, theirs;
+    return stat("/proc/self/ns/pid", &own) < 0 || stat("/proc/self/ns/pid_for_children", &theirs) < 0 ||
+           own.st_ino != theirs.st_ino;
+}
+
 /* Whose orphans are ours, or whose ends nobody is told of: there the holder waits for them. */
 static bool has_odd_children(void) {
     struct sigaction ends;
     int reaps = 0;
+    if (has_children_elsewhere())
+        return true;
     if (getpid() == 1 || (prctl(PR_GET_CHILD_SUBREAPER, &reaps) == 0 && reaps))
         return true;
     return sigaction(SIGCHLD, NULL, &ends) < 0 || ends.sa_handler == SIG_IGN || (ends.sa_flags & SA_NOCLDWAIT);
@@ -56,6 +66,8 @@ int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *r
     int r = brood__start(plan, ret_process, &failure);
     plan->born_in = 0;
     if (r == 0) {
+        d.program = ret_process->pid;
+        d.program_fd = ret_process->pidfd;
         brood__direct_glance(&d); /* somebody is in it now: that is no news */
         *ret = d;
         return 0;
@@ -121,6 +133,8 @@ static void count_usage(brood__direct *d) {
 /* From then on the file tells what is new. */
 static bool is_empty(const brood__direct *d) {
     char text[128];
+    if (!brood__file_is_still(&d->cell.events))
+        return false; /* nobody knows */
     ssize_t n = pread(d->cell.events.fd, text, sizeof text - 1, 0);
     text[n > 0 ? n : 0] = '\0';
     return n > 0 ? strstr(text, "populated 0") != NULL : errno == ENODEV; /* it was taken away */
@@ -141,19 +155,31 @@ void brood__direct_look(brood__direct *d) {
 
 typedef struct sending {
     int signal, sent, error;
+    pid_t program; /* which has been sent it */
 } sending;
 
 static void send_to(int proc, void *data) {
     sending *s = data;
+    char text[16];
+    if (s->program && brood__read_at(proc, "stat", text, sizeof text) > 0 && atoi(text) == s->program)
+        return;
     int r = brood__pidfd_signal(proc, s->signal); /* a directory of /proc is as good as a pidfd */
     s->sent += r == 0;
     if (r < 0 && r != -ESRCH)
         s->error = r;
 }
 
-/* What is frozen takes no signal but SIGKILL: a SIGCONT makes it go on. */
+/*
+ * The program by itself: it may have left the cgroup, as root may, and it takes no descriptor. What is frozen takes no
+ * signal but SIGKILL: a SIGCONT makes it go on.
+ */
 int brood__direct_signal(brood__direct *d, int signal) {
-    sending s = {.signal = signal};
+    sending s = {.signal = signal, .program = d->program};
+    if (d->program) {
+        int sent = brood__pidfd_signal(d->program_fd, signal);
+        s.sent = sent == 0;
+        s.error = sent == -ESRCH ? 0 : sent;
+    }
     int r = brood__cgroup_each_in(d->cell.dir.fd, d->cell.name, send_to, &s);
     if (signal == SIGCONT && d->frozen)
         brood__direct_freeze(d, false);
@@ -161,6 +187,8 @@ int brood__direct_signal(brood__direct *d, int signal) {
 }
 
 int brood__direct_freeze(brood__direct *d, bool frozen) {
+    if (!brood__file_is_still(&d->cell.dir))
+        return -EBADF;
     int r = brood__write_at(d->cell.dir.fd, "cgroup.freeze", frozen ? "1" : "0");
     if (r == 0)
         d->frozen = frozen;
@@ -169,11 +197,17 @@ int brood__direct_freeze(brood__direct *d, bool frozen) {
 
 /* --- the end --- */
 
+static void kill_all(brood__direct *d) {
+    brood__cell_kill(&d->cell);
+    if (d->program)
+        brood__pidfd_signal(d->program_fd, SIGKILL);
+}
+
 void brood__direct_end(brood__direct *d) {
-    if (d->ending || d->empty)
+    if (d->ending || (d->empty && !d->program))
         return;
     d->ending = true;
-    brood__cell_kill(&d->cell);
+    kill_all(d);
 }
 
 /* The kernel's cgroup.kill passes by a process whose first thread has left while others live (Linux 6.18). */
@@ -181,7 +215,7 @@ void brood__direct_end_again(brood__direct *d) {
     d->kills++;
     if (d->kills < 2 || (d->kills & (d->kills - 1)) != 0)
         return; /* those in it are dying */
-    brood__cell_kill(&d->cell);
+    kill_all(d);
     brood__direct_signal(d, SIGKILL);
 }
 
@@ -215,7 +249,7 @@ void brood__direct_done(brood__direct *d) {
         brood__cell_give(&d->cell);
     } else {
         if (!d->let_go)
-            brood__cell_kill(&d->cell);
+            kill_all(d);
         brood__cell_leave(&d->cell, d->let_go);
     }
     *d = BROOD__DIRECT_NONE;

@@ -18,6 +18,8 @@ typedef struct brood__direct {
     bool frozen;       /* nothing of it is to run */
     bool empty;        /* nothing of it is left */
     int kills;         /* since it is being ended */
+    pid_t program;     /* 0: it has ended */
+    int program_fd;    /* its pidfd, which is not ours to close */
     brood_usage usage; /* of all of it, once it is empty: what its cgroup has counted; else 0 */
 } brood__direct;
 

@@ -47,6 +47,7 @@ static struct guard {
     char path[PATH_MAX]; /* of the host's cgroup, when it was made */
     uint32_t last;       /* number of a cell */
     int taken;           /* cells that are a tree's */
+    bool spares;         /* some were let live: for their end it may wait */
     brood__cell spare[MOST_SPARE];
     int spare_count;
     /* the last refusal, and what was so then */
@@ -65,14 +66,14 @@ static brood__file file_of(int fd) {
     return (brood__file){.fd = fd, .device = now.st_dev, .inode = now.st_ino};
 }
 
-static bool is_still(const brood__file *file) {
+bool brood__file_is_still(const brood__file *file) {
     struct stat now;
     return file->fd >= 0 && fstat(file->fd, &now) == 0 && now.st_dev == file->device && now.st_ino == file->inode;
 }
 
 /* Not what has come in its place. */
 static void close_file(brood__file *file) {
-    if (is_still(file))
+    if (brood__file_is_still(file))
         brood__close(file->fd);
     *file = NO_FILE;
 }
@@ -127,12 +128,12 @@ static int make_cell(brood__cell *ret) {
     return 0;
 }
 
-/* Nobody is in it, nothing was made in it, and it is not frozen. */
+/* Nobody is in it, nothing was made in it, it is not frozen, and would not be spared. */
 static bool is_as_new(const brood__cell *c) {
     char text[128];
     struct stat dir;
-    if (!is_still(&c->events) || !is_still(&c->kill) || fstat(c->dir.fd, &dir) < 0 || dir.st_dev != c->dir.device ||
-        dir.st_ino != c->dir.inode || dir.st_nlink != 2)
+    if (!brood__file_is_still(&c->events) || !brood__file_is_still(&c->kill) || !brood__file_is_still(&c->dir) ||
+        fstat(c->dir.fd, &dir) < 0 || dir.st_nlink != 2 || fgetxattr(c->dir.fd, BROOD__SPARED, NULL, 0) >= 0)
         return false;
     ssize_t n = pread(c->events.fd, text, sizeof text - 1, 0);
     text[n > 0 ? n : 0] = '\0';
@@ -159,7 +160,7 @@ static bool reuse_cell(brood__cell *ret) {
 
 void brood__cell_kill(brood__cell *c) {
     c->killed = true;
-    while (is_still(&c->kill) && write(c->kill.fd, "1", 1) < 0 && errno == EINTR) {}
+    while (brood__file_is_still(&c->kill) && write(c->kill.fd, "1", 1) < 0 && errno == EINTR) {}
 }
 
 /* --- the guard --- */
@@ -173,6 +174,7 @@ static void forget(void) {
     close_file(&g.place);
     close_file(&g.dir);
     g.taken = 0;
+    g.spares = false;
 }
 
 static void forget_in_fork(void) {
@@ -218,10 +220,11 @@ static void nudge(int pidfd) {
     brood__pidfd_signal(pidfd, SIGCONT); /* should somebody have stopped it */
 }
 
+/* What it says before it has ended: then a fork of the host may have its end of the line. */
 static int hear(int line, int pidfd) {
-    struct pollfd heard = {.fd = line, .events = POLLIN};
+    struct pollfd heard[] = {{.fd = line, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
     brood__guard_word word;
-    for (int n; (n = poll(&heard, 1, NUDGE_MS)) == 0 || (n < 0 && errno == EINTR);)
+    for (int n; (n = poll(heard, 2, NUDGE_MS)) == 0 || (n < 0 && errno == EINTR);)
         nudge(pidfd);
     return brood__receive(line, &word, sizeof word) == sizeof word ? word : -EPIPE;
 }
@@ -237,40 +240,40 @@ static void wait_for_end(int pidfd) {
 
 /*
  * The guard's pidfd, or a negative errno: there is none. It is somebody else's child, so its number may be another's by
- * the time that it is opened: not if it says later that it is on guard.
+ * the time that it is opened: not if it is there afterwards.
  */
 static int meet(int line, int starter) {
-    int pid = hear(line, starter), pidfd = pid > 0 ? brood__pidfd_open(pid) : pid < 0 ? pid : -EPROTO;
+    struct pollfd gone = {.fd = line, .events = POLLIN};
+    int first = hear(line, starter), pid = first == 0 ? hear(line, starter) : first; /* the guard may be the quicker */
+    int pidfd = pid > 0 ? brood__pidfd_open(pid) : pid < 0 ? pid : -EPROTO;
     wait_for_end(starter);
     if (pidfd < 0)
         return pidfd;
-    int r = hear(line, pidfd);
+    int r = first == 0 ? 0 : hear(line, pidfd);
+    if (r == 0 && poll(&gone, 1, 0) == 1)
+        r = -EPIPE;
     if (r < 0)
         brood__close(pidfd);
     return r < 0 ? r : pidfd;
 }
 
-/* It would be the first of a namespace, and be nobody's child there; and all end in which the first has ended. */
-static bool has_children_elsewhere(void) {
-    struct stat own, theirs;
-    return stat("/proc/self/ns/pid", &own) < 0 || stat("/proc/self/ns/pid_for_children", &theirs) < 0 ||
-           own.st_ino != theirs.st_ino;
-}
-
 /* For what stands in g: a cgroup that is there already, or is to be made. */
 static int start_guard(void) {
     brood__process starter = BROOD__PROCESS_NONE;
-    int ends[2], guard = -1, host_fd = has_children_elsewhere() ? -ESRCH : brood__pidfd_open(g.host);
+    int ends[2], guard = -1, host_fd = brood__pidfd_open(g.host);
     int r = host_fd < 0 ? host_fd : brood__socket_pair(ends);
     if (r == 0) {
-        r = run(ends[1], host_fd, &starter);
+        r = brood__nonblock(ends[0]); /* before there is a guard, which would end all trees where this fails */
+        int lifted = fcntl(ends[0], F_DUPFD_CLOEXEC, LOWEST_FD); /* where that fails it is no harm */
+        if (lifted >= 0) {
+            brood__close(ends[0]);
+            ends[0] = lifted;
+        }
+        if (r == 0)
+            r = run(ends[1], host_fd, &starter);
         brood__close(ends[1]);
         if (r == 0)
             r = guard = meet(ends[0], starter.pidfd);
-        if (r >= 0)
-            r = brood__nonblock(ends[0]);
-        if (r >= 0)
-            r = ends[0] = brood__fd_lift(ends[0], LOWEST_FD);
         if (r < 0) {
             brood__close(ends[0]);
             if (guard >= 0)
@@ -296,7 +299,7 @@ static uint64_t now_ns(void) {
 
 /* At the end of its line it leaves; what was let live it waits for. Its pidfd, or -1. */
 static int let_guard_go(void) {
-    int pidfd = is_still(&g.pidfd) ? g.pidfd.fd : -1;
+    int pidfd = brood__file_is_still(&g.pidfd) ? g.pidfd.fd : -1;
     close_file(&g.line);
     g.pidfd = NO_FILE;
     forget();
@@ -326,7 +329,7 @@ static int begin(const char *path) {
     g.place = file_of(place);
     g.made_ns = now_ns();
     g.last = 0;
-    brood__cgroup_name(g.name, (int)g.host, g.made_ns);
+    brood__guard_cgroup_name(g.name, (int)g.host, g.made_ns);
     int r = faccessat(place, ".", W_OK, AT_EACCESS) < 0 ? -errno : start_guard(); /* where one would be of no use */
     if (r == 0)
         r = open_file(&g.dir, place, g.name, O_RDONLY | O_DIRECTORY);
@@ -364,7 +367,8 @@ static int replace_guard(void) {
 
 /* The host may have closed what it did not know. */
 static bool is_whole(void) {
-    return is_still(&g.place) && is_still(&g.dir) && (g.line.fd < 0 || (is_still(&g.line) && is_still(&g.pidfd)));
+    return brood__file_is_still(&g.place) && brood__file_is_still(&g.dir) &&
+           (g.line.fd < 0 || (brood__file_is_still(&g.line) && brood__file_is_still(&g.pidfd)));
 }
 
 static bool is_refused(const char *path) {
@@ -411,6 +415,11 @@ int brood__cell_take(brood__cell *ret) {
     int r = find_guard();
     if (r == 0 && !reuse_cell(ret))
         r = make_cell(ret);
+    if (r == -ENOENT && g.taken == 0 && g.dir.fd >= 0) { /* somebody has taken it away */
+        give_up_guard();
+        r = find_guard();
+        r = r < 0 ? r : make_cell(ret);
+    }
     g.taken += r == 0;
     pthread_mutex_unlock(&lock);
     return r;
@@ -439,7 +448,8 @@ void brood__cell_give(brood__cell *c) {
 /* Should that not get there, the cgroup is taken away in the end. */
 static void order(const brood__cell *c, bool lives) {
     brood__guard_order order = {.number = c->number, .lives = lives};
-    if (is_still(&g.line) && is_still(&g.pidfd) && brood__send(g.line.fd, &order, sizeof order) > 0)
+    if (brood__file_is_still(&g.line) && brood__file_is_still(&g.pidfd) &&
+        brood__send(g.line.fd, &order, sizeof order) > 0)
         nudge(g.pidfd.fd);
 }
 
@@ -454,11 +464,13 @@ void brood__cell_leave(brood__cell *c, bool lives) {
 }
 
 void brood__cell_spare(const brood__cell *c) {
-    if (fsetxattr(c->dir.fd, BROOD__SPARED, "1", 1, 0) == 0)
-        return;
+    bool written = brood__file_is_still(&c->dir) && fsetxattr(c->dir.fd, BROOD__SPARED, "1", 1, 0) == 0;
     pthread_mutex_lock(&lock); /* whoever has given up its rights since it was made has to ask */
-    if (is_ours(c))
-        order(c, true);
+    if (is_ours(c)) {
+        g.spares = true;
+        if (!written)
+            order(c, true);
+    }
     pthread_mutex_unlock(&lock);
 }
 
@@ -481,14 +493,16 @@ int brood__guard_renew(void) {
 
 void brood__guard_done(void) {
     pthread_mutex_lock(&lock);
-    bool idle = g.dir.fd >= 0 && g.host == getpid() && g.taken == 0;
+    bool idle = g.dir.fd >= 0 && g.host == getpid() && g.taken == 0 && is_whole();
     if (idle && !has_guard())
         idle = replace_guard() == 0 && g.line.fd >= 0;
     if (idle) {
         int place = brood__duplicate(g.place.fd);
+        bool waits = !g.spares;
         discard_spare();
         struct pollfd ended = {.fd = let_guard_go(), .events = POLLIN};
-        poll(&ended, 1, DONE_MS);
+        if (waits && ended.fd >= 0)
+            poll(&ended, 1, DONE_MS);
         brood__cgroup_remove(place, g.name); /* should it have been killed instead */
         brood__close(place);
         brood__close(ended.fd);

@@ -18,6 +18,8 @@ typedef struct brood__file {
     ino_t inode;
 } brood__file;
 
+bool brood__file_is_still(const brood__file *file);
+
 #define BROOD__CELL_NAME_SIZE (BROOD__CGROUP_NAME_SIZE + 12)
 
 /* The cgroup of one tree. */

@@ -75,7 +75,7 @@ static bool is_direct(const brood__owned *o) {
 
 /* It has no more to tell that matters. */
 static bool tree_is_done(const brood__owned *o) {
-    return is_direct(o) ? o->direct.empty || (o->direct.let_go && o->ended) : brood__holder_is_done(&o->holder);
+    return is_direct(o) ? o->ended && (o->direct.empty || o->direct.let_go) : brood__holder_is_done(&o->holder);
 }
 
 int brood__owned_fd(const brood__owned *o, short *ret_events) {
@@ -118,8 +118,10 @@ bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
         return false;
     o->ended = true;
     ret_exit->stop_error = o->stop_error;
-    if (is_direct(o))
+    if (is_direct(o)) {
+        o->direct.program = 0;
         brood__direct_look(&o->direct);
+    }
     return true;
 }
 

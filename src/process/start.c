@@ -189,13 +189,13 @@ BROOD__RAW __attribute__((noinline)) static long clone3(const brood__clone_args 
     __asm__ volatile("syscall\n\t"
                      "test %%rax, %%rax\n\t"
                      "jnz 1f\n\t"
-                     "xor %%ebp, %%ebp\n\t"
                      "mov %[data], %%rdi\n\t"
+                     "xor %%ebp, %%ebp\n\t"
                      "call *%[main]\n\t"
                      "hlt\n"
                      "1:"
                      : "=a"(answer)
-                     : "0"((long)SYS_clone3), "D"(args), "S"(sizeof *args), [main] "r"(main), [data] "r"(data)
+                     : "0"((long)SYS_clone3), "D"(args), "S"(sizeof *args), [main] "b"(main), [data] "r"(data)
                      : "rcx", "r11", "memory");
     return answer;
 }

@@ -382,7 +382,7 @@ static void check_cgroups(uint64_t begun_ms) {
     char path[PATH_MAX], prefix[32];
     int own = brood__place_own(BROOD__UNIFIED);
     DIR *dir = own < 0 ? NULL : fdopendir(own);
-    snprintf(prefix, sizeof prefix, "brood-%d-", (int)getpid());
+    snprintf(prefix, sizeof prefix, "brood-guard-%d-", (int)getpid());
     for (struct dirent *entry; dir && (entry = readdir(dir));)
         if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
             strtoull(entry->d_name + strlen(prefix), NULL, 10) / 1000000 >= begun_ms)

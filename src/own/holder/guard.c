@@ -296,7 +296,7 @@ static void prepare(const char *host, const char *made_ns) {
     int r = tree_prepare();
     if (r < 0)
         refuse(r);
-    brood__cgroup_name(g.name, (int)number_of(host), number_of(made_ns));
+    brood__guard_cgroup_name(g.name, (int)number_of(host), number_of(made_ns));
     make_cgroup();
 }
 

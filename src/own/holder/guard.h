@@ -20,8 +20,8 @@ typedef struct brood__guard_order {
 } brood__guard_order;
 
 /*
- * From what the host has started, first, the guard's pid: that is its child, so that the host has no child that it knows
- * nothing of, and would wait for. Then from the guard, once: 0, it is on guard. Or a negative errno instead of either.
+ * From what the host has started, the guard's pid: that is its child, so that the host has no child that it knows nothing
+ * of, and would wait for. And from the guard 0: it is on guard. Or a negative errno instead of either.
  */
 typedef int brood__guard_word;
 

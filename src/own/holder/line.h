@@ -21,11 +21,20 @@
 /* The cgroup of a tree: its holder's pid and, since pids come again, when it was made. */
 #define BROOD__CGROUP_NAME_SIZE 48
 
-static inline void brood__cgroup_name(char name[BROOD__CGROUP_NAME_SIZE], int holder, uint64_t made_ns) {
-    int len = brood__append_text(name, 0, "brood-");
-    len = brood__append_number(name, len, (uint64_t)holder);
+static inline void brood__name_cgroup(char name[BROOD__CGROUP_NAME_SIZE], const char *kind, int pid, uint64_t made_ns) {
+    int len = brood__append_text(name, 0, kind);
+    len = brood__append_number(name, len, (uint64_t)pid);
     len = brood__append_text(name, len, "-");
     brood__append_number(name, len, made_ns);
+}
+
+static inline void brood__cgroup_name(char name[BROOD__CGROUP_NAME_SIZE], int holder, uint64_t made_ns) {
+    brood__name_cgroup(name, "brood-", holder, made_ns);
+}
+
+/* That of all trees of a host that has a guard: the host's pid. It may outlive that, with what was let live. */
+static inline void brood__guard_cgroup_name(char name[BROOD__CGROUP_NAME_SIZE], int host, uint64_t made_ns) {
+    brood__name_cgroup(name, "brood-guard-", host, made_ns);
 }
 
 /* From the host. When it shuts down its side, the tree is to be ended: that needs no room, and cannot fail. */
