@@ -1,6 +1,6 @@
 /*
- * Lines from standard input. It is read by a thread of libuv's, and not as a stream: it may be anything, also what
- * belongs to others and must stay blocking.
+ * Lines from standard input. It is read by a thread, and not as a stream: it may be anything, also what belongs to
+ * others and must stay blocking.
  */
 #include "lines.h"
 
@@ -60,18 +60,17 @@ static void tell_lines(lines *l) {
 }
 
 /* Who shares it with us may have made it non-blocking. */
-static void read_some(uv_work_t *work) {
-    lines *l = work->data;
+static void read_some(void *the_lines) {
+    lines *l = the_lines;
     struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
     while ((l->result = read(STDIN_FILENO, l->buffer, sizeof l->buffer)) < 0 && (errno == EINTR || errno == EAGAIN))
         poll(&in, 1, -1);
     l->result = l->result < 0 ? -errno : l->result;
 }
 
-static void came(uv_work_t *work, int status) {
-    lines *l = work->data;
-    ssize_t n = status < 0 ? status : l->result;
-    l->reading = false;
+static void came(void *the_lines) {
+    lines *l = the_lines;
+    ssize_t n = l->result;
     if (l->ended)
         return;
     l->at = 0;
@@ -88,13 +87,15 @@ static void came(uv_work_t *work, int status) {
 void lines_resume(lines *l) {
     l->paused = false;
     tell_lines(l);
-    if (l->reading || l->paused || l->ended)
-        return;
+    if (!l->paused && !l->ended)
+        errand_run(&l->read);
+}
+
+int lines_open(lines *l, uv_loop_t *loop) {
+    l->read.work = read_some;
+    l->read.done = came;
     l->read.data = l;
-    int r = uv_queue_work(l->loop, &l->read, read_some, came);
-    l->reading = r == 0;
-    if (r < 0)
-        end(l, r);
+    return errand_open(&l->read, loop);
 }
 
 void lines_pause(lines *l) {

@@ -10,11 +10,12 @@
 
 #include <uv.h>
 
+#include "errand.h"
+
 enum { LINES_READ_SIZE = 65536, LINES_LONGEST = 256 * 1024 * 1024 };
 
-/** Set the first part, the rest zero. Large, and a read into it may outlive everything else: best static. */
+/** Set the first part, the rest zero, then open. Large, and a read into it may outlive everything else: static. */
 typedef struct lines {
-    uv_loop_t *loop;
     /** A line, its line feed gone and a NUL behind it; it may be written to. */
     void (*on_line)(void *data, char *line, size_t len);
     /** No more come: 0 at the end, -EMSGSIZE (a line is too long), or a negative errno. Once, unless stopped before. */
@@ -23,17 +24,19 @@ typedef struct lines {
 
     uint64_t number; /* of the line told last, from 1 */
     uint64_t bytes;  /* read so far */
-    bool reading;    /* by a thread of libuv's, for whose end exit(3) would wait: until the next line is typed */
 
     /* ours */
     bool paused, ended;
     char *line; /* what was read of the next one */
     size_t len, capacity;
-    uv_work_t read;
+    errand read;
     ssize_t result; /* of it: bytes, or a negative errno */
     size_t at, got; /* in the buffer: what has been told, what is there */
     char buffer[LINES_READ_SIZE];
 } lines;
+
+/** Before all others: 0, or a negative errno, for which errand_error_text has words. */
+int lines_open(lines *l, uv_loop_t *loop);
 
 /** Begin, or go on after a pause. Harmless at any time. on_line may come within the call. */
 void lines_resume(lines *l);

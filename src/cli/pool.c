@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli.h"
 #include "explain.h"
@@ -362,7 +361,6 @@ static int open_loop(batch *b) {
     uv_check_start(&b->turn, end_turn);
     uv_unref((uv_handle_t *)&b->turn);
     b->turn.data = b;
-    b->lines.loop = &b->loop;
     b->lines.on_line = line_came;
     b->lines.on_end = input_ended;
     b->lines.data = b;
@@ -378,13 +376,16 @@ static int do_batch(const batch_options *options, char *const *command) {
         cli_complain("pool", "the event loop: %s", strerror(-r));
         return CLI_FAILED;
     }
+    r = lines_open(&b.lines, &b.loop);
+    if (r < 0) {
+        cli_complain("pool", "thread: %s", errand_error_text(r));
+        return CLI_FAILED;
+    }
     int status = work(&b, command);
     batch_close_report(&b);
     batch_close_output(&b);
     if (status > CLI_SIGNAL_BASE)
         forward_die(status - CLI_SIGNAL_BASE); /* as whoever waits for us expects: a shell gives up its loop */
-    if (b.lines.reading)                       /* exit(3) would wait for its end */
-        _exit(status);
     return status;
 }
 

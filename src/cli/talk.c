@@ -20,6 +20,7 @@
 #include <uv.h>
 
 #include "args.h"
+#include "errand.h"
 #include "explain.h"
 #include "forward.h"
 #include "lines.h"
@@ -80,9 +81,8 @@ typedef struct talk {
     uv_timer_t quiet;
     uv_timer_t drain; /* once it has ended: for what is not written yet */
     out leaving;      /* what a thread is printing; then its buffer is the next one */
-    bool writing;     /* it is */
     int write_result;
-    uv_work_t write;
+    errand write;
 } talk;
 
 static void print_help(FILE *file) {
@@ -119,7 +119,7 @@ static void disconnect(talk *k) {
 /* If it is not ourselves who hold it up, since our reader does not read. */
 static void has_been_quiet(uv_timer_t *timer) {
     talk *k = timer->data;
-    if (k->writing)
+    if (k->write.under_way)
         uv_timer_start(timer, has_been_quiet, QUIET_MS, 0);
     else
         disconnect(k);
@@ -237,23 +237,21 @@ static void give_up_output(talk *k, int error) {
         brood_child_stop(k->child);
 }
 
-static void write_leaving(uv_work_t *work) {
-    talk *k = work->data;
+static void write_leaving(void *the_talk) {
+    talk *k = the_talk;
     k->write_result = cli_write_all(STDOUT_FILENO, k->leaving.bytes, k->leaving.len);
 }
 
 static void flush_output(talk *k);
 
-static void written(uv_work_t *work, int status) {
-    talk *k = work->data;
-    (void)status;
-    k->writing = false;
+static void written(void *the_talk) {
+    talk *k = the_talk;
     if (k->write_result < 0)
         give_up_output(k, k->write_result);
     flush_output(k);
     if (k->channel && k->out.len <= MOST_UNWRITTEN)
         brood_channel_resume(k->channel);
-    if (!k->child && !k->writing)
+    if (!k->child && !k->write.under_way)
         uv_stop(&k->loop);
 }
 
@@ -263,14 +261,13 @@ static void flush_output(talk *k) {
         k->out.len = 0;
     if (k->channel && k->out.len > MOST_UNWRITTEN)
         brood_channel_pause(k->channel);
-    if (k->writing || k->out.len == 0)
+    if (k->write.under_way || k->out.len == 0)
         return;
     out empty = k->leaving;
     k->leaving = k->out;
     k->out = empty;
     k->out.len = 0;
-    k->write.data = k;
-    k->writing = uv_queue_work(&k->loop, &k->write, write_leaving, written) == 0;
+    errand_run(&k->write);
 }
 
 /* Once a turn: what came together leaves together. */
@@ -300,7 +297,7 @@ static void exited(brood_child *child, const brood_exit *how, void *the_talk) {
     talk *k = the_talk;
     (void)child;
     k->ended = *how;
-    if (k->writing && how->signal && forward_passed_on(&k->forward, how->signal))
+    if (k->write.under_way && how->signal && forward_passed_on(&k->forward, how->signal))
         uv_timer_start(&k->drain, leave_unwritten, DRAIN_MS, 0);
 }
 
@@ -313,7 +310,7 @@ static void ended(brood_child *child, const brood_exit *how, void *the_talk) {
     lines_stop(&k->lines);
     k->child = NULL;
     brood_child_close(child);
-    if (!k->writing)
+    if (!k->write.under_way)
         uv_stop(&k->loop); /* a read of a terminal may still be under way, and nothing ends that */
 }
 
@@ -366,7 +363,6 @@ static int open_loop(talk *k) {
     uv_timer_init(&k->loop, &k->quiet);
     uv_timer_init(&k->loop, &k->drain);
     k->flush.data = k->quiet.data = k;
-    k->lines.loop = &k->loop;
     k->lines.on_line = send_line;
     k->lines.on_end = input_ended;
     k->lines.data = k;
@@ -381,6 +377,13 @@ static int open_loop(talk *k) {
         .fd = -1,
     };
     return forward_open(&k->forward, &k->loop); /* before there are threads, so that none is given a signal */
+}
+
+/* After forward_open, so that none is given a signal. */
+static int open_threads(talk *k) {
+    int r = lines_open(&k->lines, &k->loop);
+    k->write = (errand){.work = write_leaving, .done = written, .data = k};
+    return r < 0 ? r : errand_open(&k->write, &k->loop);
 }
 
 static int start_failed(const brood_failure *why) {
@@ -428,14 +431,17 @@ static int talk_with(const talk_options *options, char *const *command) {
         cli_complain("talk", "the event loop: %s", strerror(-r));
         return CLI_FAILED;
     }
+    r = open_threads(&k);
+    if (r < 0) {
+        cli_complain("talk", "thread: %s", errand_error_text(r));
+        return CLI_FAILED;
+    }
     int status = converse(&k, command);
     forward_close(&k.forward);
     if (k.forward.interrupted && k.ended.signal == SIGINT)
         forward_die(SIGINT); /* a shell gives up its loop only if what it waited for died of Ctrl-C too */
     if (status == CLI_SIGNAL_BASE + SIGPIPE)
         forward_die(SIGPIPE);
-    if (k.lines.reading || k.writing) /* exit(3) would wait for its end */
-        _exit(status);
     return status;
 }
 

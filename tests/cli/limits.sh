@@ -47,6 +47,37 @@ else
     is "$status" 124
     has "$err" "--pids 8 was reached"
 fi
+# few processes for those that have threads, too: that is told
+few() {
+    local few=${BROOD%/*}/brood-sum most command
+    for command in "pool -w1" talk; do
+        for most in 1 2 3 4 5; do
+            run "$@" "$most" "$BROOD" $command -- "$few" <<<'{"data":[1]}'
+            [[ $status == 0 ]] || is "$status" 125
+            [[ $status == 0 ]] || has "$err" "too many processes (RLIMIT_NPROC or a pids limit; see ulimit -u)"
+        done
+    done
+}
+under_pids() {
+    "$BROOD" run --quiet --pids "$1" -- "${@:2}"
+}
+under_nproc() {
+    prlimit --nproc="$1" -- "${@:2}"
+}
+is_sanitized() { # and has threads and processes of its own
+    grep -qaE '__[at]san_init' "$BROOD"
+}
+if is_sanitized; then
+    :
+elif under_pids 9 true; then
+    few under_pids
+    run under_pids 2 "$BROOD" pool -- true <<<'{}'
+    has "$err" "brood pool: thread: too many"
+    run under_pids 2 "$BROOD" talk -- true <<<'{}'
+    has "$err" "brood talk: thread: too many"
+elif ((EUID != 0)) && command -v prlimit >/dev/null; then
+    few under_nproc
+fi
 brood_run --cpu 150% -- true
 [[ $status == 0 ]] || has "$err" "cpu"
 brood_run --io-read 10M --io-write 1G -- true
