@@ -223,6 +223,7 @@ static void event_came(brood_pool *pool, const brood_pool_event *e, void *the_ba
     b->at_work += e->kind == BROOD_POOL_TASK_SENT;
     b->at_work -= e->kind == BROOD_POOL_TASK_REQUEUED || (e->kind == BROOD_POOL_TASK_DONE && e->worker > 0);
     batch_trace(b, e);
+    batch_hint(b, e);
     if (e->kind == BROOD_POOL_GAVE_UP)
         gave_up(b);
 }

@@ -77,6 +77,7 @@ typedef struct batch {
     uint64_t begun_us, input_size;
     uv_timer_t tick;
     bool tells_progress, is_terminal, line_is_open;
+    bool told_stray; /* that a worker says what is no answer */
     FILE *trace;
     uint64_t trace_begun_us;
     bool trace_any;
@@ -108,6 +109,9 @@ void batch_clear_line(batch *b);
 
 /** Say where tasks come from, if that is somebody who may be waiting for us. */
 void batch_tell_source(void);
+
+/** What goes on that a newcomer would wait for in vain, once. */
+void batch_hint(batch *b, const brood_pool_event *event);
 
 /** The last words. */
 void batch_summarise(batch *b);

@@ -133,6 +133,28 @@ void batch_tell_source(void) {
         cli_remark("pool", "tasks are read from the terminal: a JSON object on each line, Ctrl-D ends them");
 }
 
+/* With nothing to do it may say what it likes: nobody waits for that. */
+static void hint_at_stray(batch *b) {
+    if (b->told_stray || b->at_work == 0)
+        return;
+    b->told_stray = true;
+    batch_clear_line(b);
+    cli_remark("pool", "a worker sent a message that is no answer: send {id, result}, with the id of the task");
+}
+
+void batch_hint(batch *b, const brood_pool_event *e) {
+    if (b->options->quiet)
+        return;
+    if (e->kind == BROOD_POOL_STRAY)
+        hint_at_stray(b);
+}
+
+/* Workers have ended or run out of time at their tasks, and said nothing that could be understood, nor was that told. */
+static bool none_has_answered(const batch *b) {
+    return b->fates[BROOD_FATE_DONE] == 0 && b->fates[BROOD_FATE_FAILED] == 0 && !b->failed && !b->told_stray &&
+           b->fates[BROOD_FATE_CRASHED] + b->fates[BROOD_FATE_TIMED_OUT] > 0;
+}
+
 void batch_summarise(batch *b) {
     char text[500], time[32];
     size_t len = (size_t)snprintf(text, sizeof text, "%" PRIu64 " done", b->fates[BROOD_FATE_DONE]);
@@ -145,7 +167,7 @@ void batch_summarise(batch *b) {
     batch_clear_line(b);
     if (b->taken == 0 && b->input_end && !b->failed)
         cli_remark("pool", "there were no tasks: they are lines of standard input");
-    if (b->fates[BROOD_FATE_DONE] == 0 && b->fates[BROOD_FATE_CRASHED] > 0 && !b->failed)
+    if (none_has_answered(b))
         cli_remark("pool", "no worker has answered: one speaks Node's channel, as man brood-pool shows");
     cli_remark("pool", "%s, in %s", text, text_write_duration((uint64_t)(seconds(b) * 1000), time, sizeof time));
 }

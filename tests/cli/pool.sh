@@ -1,6 +1,6 @@
 # `brood pool`: tasks in, outcomes out; what goes wrong with a line, a worker, a reader; signals.
 . "$SRC/tests/cli/lib.bash"
-worker=${BROOD%/*}/brood-worker sum=${BROOD%/*}/brood-sum
+worker=${BROOD%/*}/brood-worker sum=${BROOD%/*}/brood-sum peer=${BROOD%/*}/brood-peer
 
 # pool TASKS ARGUMENT…
 pool() {
@@ -63,6 +63,23 @@ is "$out" '{"id":1,"result":1}'
 pool '{"data":[1]}\n' -q -w1 --attempts 1 -- sh -c 'echo hello; exit 7'
 is "$out" '{"id":1,"error":"its worker exited with code 7","fate":"crashed","attempts":1}'
 has "$err" hello
+
+# workers that say what is no answer, or nothing
+hint='a worker sent a message that is no answer: send {id, result}, with the id of the task'
+printf '{"n":7}\n{"n":8}\n' | "$BROOD" pool -w2 -- "$peer" echo >out.txt 2>err.txt &
+until_true grep -qF "$hint" err.txt
+kill -TERM $!
+until_true grep -q 'once more' err.txt
+kill -TERM $!
+wait $! || true
+is "$(grep -cF "$hint" err.txt)" 1
+lacks "$(<err.txt)" "no worker has answered"
+pool '{"n":7}\n' --attempts 1 --task-timeout 100ms -- sleep 1000
+is "$status" 1
+has "$err" "no worker has answered: one speaks Node's channel"
+pool '{"do":"fail"}\n{"do":"hang"}\n' -w1 --attempts 1 --task-timeout 1s -- "$worker"
+has "$err" "1 failed, 1 timed out"
+lacks "$err" "no worker has answered"
 
 # no worker
 pool '{"a":1}\n{"a":2}\n' ./none
