@@ -208,8 +208,7 @@ static void gave_up(batch *b) {
         batch_complain(b, explain_status(why), "%s; to run it in Node: brood pool -- node %s", why->message,
                        why->subject);
     else if (why->step == BROOD_STEP_NONE) /* it ran, and was of no use */
-        batch_complain(b, 0, "%s%s", why->message,
-                       b->fates[BROOD_FATE_DONE] == 0 ? " (a worker speaks Node's channel: man brood-pool)" : "");
+        batch_complain(b, 0, batch_advice(b) ? "%s (%s)" : "%s", why->message, batch_advice(b));
     else
         batch_complain(b, explain_status(why), "%s", explain_failure(why, NULL, text, sizeof text));
     batch_stop(b);

@@ -78,6 +78,8 @@ typedef struct batch {
     uv_timer_t tick;
     bool tells_progress, is_terminal, line_is_open;
     bool told_stray; /* that a worker says what is no answer */
+    bool any_ready;
+    bool unready; /* one that was to say that it is ready never did, nor had another */
     FILE *trace;
     uint64_t trace_begun_us;
     bool trace_any;
@@ -112,6 +114,9 @@ void batch_tell_source(void);
 
 /** What goes on that a newcomer would wait for in vain, once. */
 void batch_hint(batch *b, const brood_pool_event *event);
+
+/** What to look at where workers are of no use, or NULL. */
+const char *batch_advice(const batch *b);
 
 /** The last words. */
 void batch_summarise(batch *b);

@@ -135,18 +135,40 @@ void batch_tell_source(void) {
 
 /* With nothing to do it may say what it likes: nobody waits for that. */
 static void hint_at_stray(batch *b) {
-    if (b->told_stray || b->at_work == 0)
+    if (b->told_stray || b->at_work == 0 || b->options->quiet)
         return;
     b->told_stray = true;
     batch_clear_line(b);
     cli_remark("pool", "a worker sent a message that is no answer: send {id, result}, with the id of the task");
 }
 
-void batch_hint(batch *b, const brood_pool_event *e) {
-    if (b->options->quiet)
+/* The library's words for one that it stops for that, and not for what else may happen to one that is being started. */
+static bool was_never_ready(const batch *b, const brood_pool_event *e) {
+    return b->options->ready && !b->any_ready && e->kind == BROOD_POOL_WORKER_LEAVING &&
+           strcmp(e->detail, "it was not ready in time") == 0;
+}
+
+const char *batch_advice(const batch *b) {
+    if (b->unready)
+        return "it has not sent \"ready\": leave --ready out, or send it";
+    return b->fates[BROOD_FATE_DONE] == 0 ? "a worker speaks Node's channel: man brood-pool" : NULL;
+}
+
+static void hint_at_ready(batch *b) {
+    bool told = b->unready;
+    b->unready = true;
+    if (told || b->options->quiet)
         return;
+    batch_clear_line(b);
+    cli_remark("pool", "a worker ran out of time before it was ready (%s)", batch_advice(b));
+}
+
+void batch_hint(batch *b, const brood_pool_event *e) {
+    b->any_ready = b->any_ready || e->kind == BROOD_POOL_WORKER_READY;
     if (e->kind == BROOD_POOL_STRAY)
         hint_at_stray(b);
+    else if (was_never_ready(b, e))
+        hint_at_ready(b);
 }
 
 /* Workers have ended or run out of time at their tasks, and said nothing that could be understood, nor was that told. */

@@ -11,6 +11,11 @@ pool() {
     out=$(cat out.txt) err=$(cat err.txt)
 }
 
+# begun now, looked at in the end: a worker that is to say that it is ready has ten seconds
+"$BROOD" pool -w1 --ready -- sleep 1000 <<<'{}' >/dev/null 2>unready.txt &
+unready=$!
+trap 'kill -KILL "$unready"' EXIT
+
 # one for each line, whichever comes first
 pool '{"data":[1,2]}\n\n  \n{"data":[3]}\n{"data":[null]}\n{"data":[]}' -w2 -- "$sum"
 is "$status" 1
@@ -191,6 +196,13 @@ exec 5<&-
 (for i in 1 2 3; do echo '{"do":"x"}'; sleep 0.5; done) | "$BROOD" pool -q --progress -- "$worker" >out.txt 2>err.txt
 has "$(head -n1 err.txt)" '{"done":'
 has "$(head -n1 err.txt)" '"failed":0,"running":'
+
+# a worker that has never said that it is ready
+until_true grep -qF 'it has not sent "ready": leave --ready out, or send it' unready.txt
+kill -TERM "$unready"
+wait "$unready" || true
+trap - EXIT
+is "$(grep -c ready unready.txt)" 1
 
 # a trace
 pool '{"do":"x"}\n{"do":"exit 1"}\n' -q -w1 --attempts 1 --trace trace.json -- "$worker"
