@@ -177,6 +177,18 @@ static bool none_has_answered(const batch *b) {
            b->fates[BROOD_FATE_CRASHED] + b->fates[BROOD_FATE_TIMED_OUT] > 0;
 }
 
+/* Lines that nobody has counted, for all that is known: somebody may be about to write them. */
+static bool is_rest_unread(const batch *b) {
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    if (b->input_end || isatty(STDIN_FILENO))
+        return false;
+    if (b->lines.at < b->lines.got || b->lines.len > 0)
+        return true;
+    if (b->input_size > 0)
+        return b->lines.bytes < b->input_size;
+    return poll(&in, 1, 0) == 0 || (in.revents & POLLIN);
+}
+
 void batch_summarise(batch *b) {
     char text[500], time[32];
     size_t len = (size_t)snprintf(text, sizeof text, "%" PRIu64 " done", b->fates[BROOD_FATE_DONE]);
@@ -191,5 +203,6 @@ void batch_summarise(batch *b) {
         cli_remark("pool", "there were no tasks: they are lines of standard input");
     if (none_has_answered(b))
         cli_remark("pool", "no worker has answered: one speaks Node's channel, as man brood-pool shows");
-    cli_remark("pool", "%s, in %s", text, text_write_duration((uint64_t)(seconds(b) * 1000), time, sizeof time));
+    cli_remark("pool", "%s, in %s%s", text, text_write_duration((uint64_t)(seconds(b) * 1000), time, sizeof time),
+               is_rest_unread(b) ? "; the rest of the input was not read" : "");
 }

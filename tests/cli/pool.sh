@@ -171,6 +171,29 @@ is "$status" 143
 is "$out" ""
 has "$err" "0 done, 3 not done"
 
+# what had not been read is told
+rest() {
+    rm -f go running
+    env --default-signal "$BROOD" pool -w1 -- "$worker" <"$1" >out.txt 2>err.txt &
+    brood=$!
+    until_true test -e running
+    interrupt INT
+    touch go
+    finish
+    is "$status" 130
+}
+{
+    echo '{"do":"hold running go"}'
+    seq 30000 | sed 's/.*/{"do":"x"}/'
+} >long
+rest long
+has "$err" "1 done, "
+has "$err" "; the rest of the input was not read"
+head -n 3 long >short
+rest short
+has "$err" "1 done, 2 not done"
+lacks "$err" "rest"
+
 # a reader that does not read: the first signal waits for it, the second does not
 mkfifo output
 env --default-signal "$BROOD" pool -w1 -- "$sum" <tasks >output 2>err.txt &
