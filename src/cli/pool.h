@@ -59,12 +59,13 @@ typedef struct batch {
     batch_slot *slots; /* with `order`: window of them, by the number of the line */
     out out;           /* to be written */
     out scratch;
-    size_t out_at;  /* so much of it has been written */
-    uint64_t kept;  /* bytes in slots */
-    bool held_up;   /* the pool is paused, until results have gone */
-    bool abandoned; /* it is not waited for any more */
-    bool unread;    /* nobody will ever read it */
-    bool blocked;   /* it takes no more for now */
+    size_t out_at;    /* so much of it has been written */
+    uint64_t written; /* lines, ever */
+    uint64_t kept;    /* bytes in slots */
+    bool held_up;     /* the pool is paused, until results have gone */
+    bool abandoned;   /* it is not waited for any more */
+    bool unread;      /* nobody will ever read it */
+    bool blocked;     /* it takes no more for now */
     bool out_is_terminal;
     bool any_fd; /* standard output can be waited for */
     int epoll;   /* that it is waited for in; -1: none */

@@ -103,6 +103,14 @@ static void give_up(batch *b, int error) {
     batch_stop(b);
 }
 
+static void count_lines(batch *b, const char *bytes, size_t len) {
+    const char *end = bytes + len;
+    while ((bytes = memchr(bytes, '\n', (size_t)(end - bytes)))) {
+        b->written++;
+        bytes++;
+    }
+}
+
 /* Whether it took something. */
 static bool write_some(batch *b, size_t *at) {
     size_t len = b->out.len - *at;
@@ -114,8 +122,10 @@ static bool write_some(batch *b, size_t *at) {
     ssize_t n = write(STDOUT_FILENO, b->out.bytes + *at, b->any_fd && len > PIPE_BUF ? PIPE_BUF : len);
     if (n < 0 && errno != EINTR && errno != EAGAIN)
         give_up(b, errno);
-    else if (n > 0)
+    if (n > 0) {
+        count_lines(b, b->out.bytes + *at, (size_t)n);
         *at += (size_t)n;
+    }
     return n >= 0 || errno == EINTR;
 }
 

@@ -189,9 +189,18 @@ static bool is_rest_unread(const batch *b) {
     return poll(&in, 1, 0) == 0 || (in.revents & POLLIN);
 }
 
+/* Where results did not get out, it is not claimed that there are any. */
+static size_t start_summary(const batch *b, char *text, size_t size) {
+    uint64_t done = b->fates[BROOD_FATE_DONE], results = done + batch_failures(b);
+    int n = b->written < results
+                ? snprintf(text, size, "%" PRIu64 " of %" PRIu64 " results written", b->written, results)
+                : snprintf(text, size, "%" PRIu64 " done", done);
+    return (size_t)n;
+}
+
 void batch_summarise(batch *b) {
     char text[500], time[32];
-    size_t len = (size_t)snprintf(text, sizeof text, "%" PRIu64 " done", b->fates[BROOD_FATE_DONE]);
+    size_t len = start_summary(b, text, sizeof text);
     for (int i = BROOD_FATE_FAILED; i < BATCH_FATES; i++)
         len = add_count(text, sizeof text, len, b->fates[i], brood_fate_text((brood_fate)i));
     len = add_count(text, sizeof text, len, b->refused, "refused");

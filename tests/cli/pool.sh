@@ -114,6 +114,9 @@ awk 'length > 80 { exit 1 }' out.txt || fail "the help is wider than 80 columns"
 run bash -c 'echo "{\"data\":[1]}" | "$1" pool -q -- "$2" >/dev/full' - "$BROOD" "$sum"
 is "$status" 125
 has "$err" "No space left on device"
+run bash -c 'echo "{\"data\":[1]}" | "$1" pool -- "$2" >/dev/full' - "$BROOD" "$sum"
+has "$err" "0 of 1 results written, 1 worker, "
+lacks "$err" "done"
 run bash -c 'echo "{\"data\":[1]}" | "$1" pool -q -- "$2" >&-' - "$BROOD" "$sum"
 is "$status" 125
 has "$err" "cannot write"
