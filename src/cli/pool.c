@@ -3,7 +3,7 @@
  * output. Only so many lines are taken as the workers will soon want, and none while results wait to be read, so that a
  * file of any size passes through the same memory.
  *
- * What is hard is the end. A signal has what runs ended, and nothing else begun; a second one stops. What was not done
+ * What is hard is the end. A signal lets what runs finish, and has nothing else begun; a second one stops. What was not done
  * has no line in the output, so that whoever goes on later knows what is left.
  */
 #include "pool.h"
@@ -173,7 +173,7 @@ static void close_pool(batch *b, uint64_t drain_ms) {
         brood_pool_close(b->pool, drain_ms, pool_closed, b);
 }
 
-/* Nothing new; what runs is ended. */
+/* Nothing new; what runs is finished. */
 static void drain(batch *b) {
     b->draining = true;
     lines_stop(&b->lines);
@@ -235,6 +235,20 @@ static void lose_patience(uv_timer_t *timer) {
     batch_stop(b);
 }
 
+/* A person may press Ctrl-C again; whoever else ends us waits. */
+static bool has_patience(int signal) {
+    return signal == SIGINT;
+}
+
+static void tell_signal(const batch *b, int signal) {
+    const char *one = b->at_work == 1 ? "that runs" : "that run", *them = b->at_work == 1 ? "it" : "them";
+    char limit[40] = "";
+    if (!has_patience(signal))
+        snprintf(limit, sizeof limit, ", %d s at most", DRAIN_MS / 1000);
+    cli_remark("pool", "%s: waiting for the %u %s%s; once more stops %s", brood_signal_name(signal), b->at_work, one,
+               limit, them);
+}
+
 static void signal_came(uv_signal_t *handle, int signal) {
     batch *b = handle->data;
     if (b->signal) {
@@ -245,10 +259,9 @@ static void signal_came(uv_signal_t *handle, int signal) {
     b->signal = signal;
     batch_clear_line(b);
     if (!b->options->quiet && b->at_work > 0)
-        cli_remark("pool", "%s: waiting for the %u that %s; once more stops %s", brood_signal_name(signal), b->at_work,
-                   b->at_work == 1 ? "runs" : "run", b->at_work == 1 ? "it" : "them");
+        tell_signal(b, signal);
     drain(b);
-    if (signal != SIGINT) /* a person may press Ctrl-C again; whoever else ends us waits */
+    if (!has_patience(signal))
         uv_timer_start(&b->patience, lose_patience, DRAIN_MS, 0);
 }
 

@@ -48,7 +48,7 @@ typedef struct batch {
     uint64_t window;          /* so many lines at most are taken and not yet printed */
     uint64_t taken, settled;  /* lines, blank ones too */
     uint64_t open_bytes;      /* of lines that are not settled */
-    bool input_end, draining; /* a signal came: what runs is ended, nothing else is begun */
+    bool input_end, draining; /* a signal came: what runs is finished, nothing else begun */
     unsigned at_work;         /* tasks that workers have */
     uv_signal_t signals[3];
     unsigned signal_count;

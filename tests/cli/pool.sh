@@ -134,7 +134,7 @@ run bash -c '"$1" pool -w2 -- "$2" <tasks | head -n2' - "$BROOD" "$sum"
 is "$(wc -l <out.txt)" 2
 lacks "$err" "cannot"
 
-# signals: what runs is ended, nothing else begins
+# signals: what runs is finished, nothing else begins
 mkfifo input
 begin() {
     rm -f go running
@@ -161,6 +161,7 @@ finish
 is "$status" 130
 is "$out" '{"id":1,"result":1}'
 has "$err" "1 done, 2 not done"
+has "$err" "SIGINT: waiting for the 1 that runs; once more stops it"
 begin
 interrupt INT
 kill -INT "$brood"
@@ -173,6 +174,7 @@ finish
 is "$status" 143
 is "$out" ""
 has "$err" "0 done, 3 not done"
+has "$err" "SIGTERM: waiting for the 1 that runs, 5 s at most; once more stops it"
 
 # what had not been read is told
 rest() {
