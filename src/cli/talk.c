@@ -334,6 +334,15 @@ static void tell_held(void *the_talk, int signal) {
 
 /* --- the whole --- */
 
+/* A program that knows of no channel prints what is taken for an answer, and exits with 0. A failure speaks for itself. */
+static void hint_at_silence(const talk *k) {
+    bool had_nothing = k->input_end && k->lines.number == 0; /* it may also have ended before the first line came */
+    bool well = k->ended.code == 0 && !k->ended.signal && !k->failed && !k->stopped && !k->left_by;
+    if (well && k->received == 0 && !had_nothing)
+        cli_remark("talk", "the program has sent no message: what it prints is none, it sends by process.send, or as "
+                           "brood(7) says");
+}
+
 static int conclude(talk *k) {
     const brood_exit *how = &k->ended;
     if (how->signal && how->signal != SIGINT && how->signal != SIGPIPE && !k->stopped &&
@@ -342,6 +351,7 @@ static int conclude(talk *k) {
     if (k->options->replies && k->received < k->sent && !k->stopped && !k->left_by && !how->signal)
         complain(k, "the program has ended with %llu of %llu messages unanswered",
                  (unsigned long long)(k->sent - k->received), (unsigned long long)k->sent);
+    hint_at_silence(k);
     if (k->failed)
         return CLI_FAILED;
     if (k->unread)

@@ -22,6 +22,16 @@ is "$out" '{"a":[1,null]}'
 talk 'one\n"two" \\ \n' --raw -- "$peer" echo
 is "$out" $'one\n"two" \\ '
 
+# a program that knows nothing of a channel
+for program in cat "echo hi"; do
+    talk '{"data":[1]}\n' $program
+    is "$status" 0
+    is "$out" ""
+    has "$err" "brood talk: the program has sent no message: what it prints is none"
+done
+talk '' "$peer" echo
+is "$err" ""
+
 # many, through pipes that are full
 seq 1 100000 >numbers
 run bash -c '"$1" talk -- "$2" echo <numbers >echoed' - "$BROOD" "$peer"
