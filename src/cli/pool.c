@@ -286,11 +286,11 @@ static void open_signals(batch *b) {
 
 /* --- the whole --- */
 
-static int open_pool(batch *b, char *const *command, brood_failure *why) {
+static int open_pool(batch *b, brood_failure *why) {
     const batch_options *o = b->options;
     brood_channel_options limits = {.max_message = LINES_LONGEST};
     brood_pool_options options = {
-        .worker = {.args = (const char *const *)command,
+        .worker = {.args = (const char *const *)b->command,
                    .serialization = o->advanced ? BROOD_ADVANCED : BROOD_JSON,
                    .channel = &limits,
                    .keep_ignored = true,
@@ -337,7 +337,7 @@ static int conclude(batch *b) {
     return batch_failures(b) > 0 ? SOME_FAILED : 0;
 }
 
-static int work(batch *b, char *const *command) {
+static int work(batch *b) {
     brood_failure why;
     int r = make_window(b);
     if (r == 0)
@@ -351,7 +351,7 @@ static int work(batch *b, char *const *command) {
         batch_complain(b, 0, "cannot write %s: %s", b->options->trace, strerror(-r));
         return CLI_FAILED;
     }
-    if (open_pool(b, command, &why) < 0) {
+    if (open_pool(b, &why) < 0) {
         batch_complain(b, 0, "%s", why.message);
         return CLI_FAILED;
     }
@@ -383,6 +383,7 @@ static int open_loop(batch *b) {
 static int do_batch(const batch_options *options, char *const *command) {
     static batch b; /* large, and a read into it may outlive everything else */
     b.options = options;
+    b.command = command;
     b.epoll = -1;
     int r = open_loop(&b);
     if (r < 0) {
@@ -394,7 +395,7 @@ static int do_batch(const batch_options *options, char *const *command) {
         cli_complain("pool", "thread: %s", errand_error_text(r));
         return CLI_FAILED;
     }
-    int status = work(&b, command);
+    int status = work(&b);
     batch_close_report(&b);
     batch_close_output(&b);
     if (status > CLI_SIGNAL_BASE)

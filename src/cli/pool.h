@@ -40,6 +40,7 @@ typedef struct batch_slot {
 /** One run, from its options to its exit status. */
 typedef struct batch {
     const batch_options *options;
+    char *const *command;
     uv_loop_t loop;
     brood_pool *pool; /* NULL: it is closed */
 

@@ -5,6 +5,7 @@
  */
 #include "pool.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -163,6 +164,30 @@ static void hint_at_ready(batch *b) {
     cli_remark("pool", "a worker ran out of time before it was ready (%s)", batch_advice(b));
 }
 
+/* What looks like tasks, and not like the worker's own text. */
+static bool is_task_file(const char *path) {
+    struct stat file;
+    char start = 0;
+    if (stat(path, &file) < 0 || !S_ISREG(file.st_mode))
+        return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool is = fd >= 0 && read(fd, &start, 1) == 1 && start == '{';
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
+/* Who names the file of tasks as an argument means to redirect it. */
+static void tell_no_tasks(const batch *b) {
+    const char *last = NULL;
+    for (char *const *argument = b->command + 1; *argument; argument++)
+        last = *argument;
+    if (last && is_task_file(last))
+        cli_remark("pool", "there were no tasks: they are lines of standard input (< %s)", last);
+    else
+        cli_remark("pool", "there were no tasks: they are lines of standard input");
+}
+
 void batch_hint(batch *b, const brood_pool_event *e) {
     b->any_ready = b->any_ready || e->kind == BROOD_POOL_WORKER_READY;
     if (e->kind == BROOD_POOL_STRAY)
@@ -209,7 +234,7 @@ void batch_summarise(batch *b) {
     add_count(text, sizeof text, len, b->workers, b->workers == 1 ? "worker" : "workers");
     batch_clear_line(b);
     if (b->taken == 0 && b->input_end && !b->failed)
-        cli_remark("pool", "there were no tasks: they are lines of standard input");
+        tell_no_tasks(b);
     if (none_has_answered(b))
         cli_remark("pool", "no worker has answered: one speaks Node's channel, as man brood-pool shows");
     cli_remark("pool", "%s, in %s%s", text, text_write_duration((uint64_t)(seconds(b) * 1000), time, sizeof time),

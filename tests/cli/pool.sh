@@ -28,6 +28,14 @@ is "$(wc -l <err.txt)" 1
 pool '' -- "$sum"
 is "$status" 0
 is "$out" ""
+has "$err" "there were no tasks: they are lines of standard input"
+lacks "$err" "(<"
+printf '{"data":[1]}\n' >tasks.ndjson
+echo 'process.exit(0)' >w.js
+pool '' "$sum" tasks.ndjson
+has "$err" "they are lines of standard input (< tasks.ndjson)"
+pool '' "$sum" w.js
+lacks "$err" "(<"
 pool '{"data":[1]}\n' -q --advanced -- "$sum"
 is "$out" '{"id":1,"result":1}'
 is "$err" ""
