@@ -372,6 +372,18 @@ TEST(exec_owns_its_tree) {
     CHECK_STR(line_of(session->result.out.bytes, "sid"), test_format("%d", (int)session->result.exit.pid));
 }
 
+TEST(exec_takes_what_is_for_trees) {
+    brood_options options = {.args = BROOD_ARGS(CHILD, "spin"),
+                             .limits = {.cpu_time_ms = 20},
+                             .require = BROOD_GUARANTEE_BEST_EFFORT,
+                             .kill_grace_ms = 100};
+    brood_result *r = result_new(), *detached = result_new();
+    CHECK_EQ(brood_exec_file_sync(&options, r), 0);
+    CHECK_EQ(r->exit.reason, BROOD_REASON_CPU_TIME);
+    options.detached = true;
+    CHECK_EQ(brood_exec_file_sync(&options, detached), -EINVAL);
+}
+
 static void show_proc(void *nothing) {
     (void)nothing;
     ENSURE(umount2("/proc", MNT_DETACH) == 0);

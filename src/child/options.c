@@ -114,28 +114,36 @@ static int check_identity(const brood_options *o, brood_failure *why) {
     return 0;
 }
 
+/* What is asked for, or the form's default. */
+static brood_ownership ownership_of(const brood_options *o, brood__form form) {
+    if (o->own != BROOD_OWN_DEFAULT)
+        return o->own;
+    return form == BROOD__EXEC && !o->detached ? BROOD_OWN_TREE : BROOD_OWN_CHILD;
+}
+
 static int check_ending(const brood_options *o, brood__form form, brood_failure *why) {
+    bool tree = ownership_of(o, form) == BROOD_OWN_TREE;
     if (o->own < BROOD_OWN_DEFAULT || o->own > BROOD_OWN_NONE)
         return refuse(why, "own", "is no brood_ownership");
     if (o->own == BROOD_OWN_NONE && (o->timeout_ms || o->idle_timeout_ms || o->abort))
         return refuse(why, "own", "nothing is owned, so no time limit and no abort can stop it");
     if (o->require < BROOD_GUARANTEE_NONE || o->require > BROOD_GUARANTEE_KERNEL)
         return refuse(why, "require", "is no brood_guarantee");
-    if (o->require && o->own != BROOD_OWN_TREE)
+    if (o->require && !tree)
         return refuse(why, "require", "is given, but own is not BROOD_OWN_TREE, and nothing less guarantees anything");
-    if (o->pid_namespace && o->own != BROOD_OWN_TREE)
+    if (o->pid_namespace && !tree)
         return refuse(why, "pid_namespace", "is for a tree: own is not BROOD_OWN_TREE");
     bool limited = !brood__is_zero(&o->limits, sizeof o->limits);
-    if (limited && o->own != BROOD_OWN_TREE)
+    if (limited && !tree)
         return refuse(why, "limits", "only a tree can be limited as a whole: own is not BROOD_OWN_TREE");
     if (!brood__is_zero(o->limits.reserved, sizeof o->limits.reserved))
         return refuse(why, "limits", "its reserved fields must be zero");
     if (o->limits.memory > INT64_MAX || o->limits.pids > MOST_PIDS || o->limits.cpu_percent > MOST_CPU_PERCENT ||
         o->limits.io_read_bps > INT64_MAX || o->limits.io_write_bps > INT64_MAX)
         return refuse(why, "limits", "one of them is more than any machine has");
-    if (o->on_limit && o->own != BROOD_OWN_TREE)
+    if (o->on_limit && !tree)
         return refuse(why, "on_limit", "only a tree has limits as a whole: own is not BROOD_OWN_TREE");
-    if (o->on_empty && o->own != BROOD_OWN_TREE)
+    if (o->on_empty && !tree)
         return refuse(why, "on_empty", "only a tree is known to be empty: own is not BROOD_OWN_TREE");
     if (o->kill_signal && !brood_signal_name(o->kill_signal))
         return refuse(why, "kill_signal", "is no signal");
@@ -531,10 +539,10 @@ static bool inherits_terminal(const brood__plan *plan) {
 }
 
 static void compile_ownership(brood__compiled *c, const brood_options *o, brood__form form) {
-    c->reach = o->own;
-    if (c->reach == BROOD_OWN_DEFAULT)
-        c->reach = form == BROOD__EXEC && !o->detached ? BROOD_OWN_TREE : BROOD_OWN_CHILD;
-    if (o->own == BROOD_OWN_DEFAULT && c->reach == BROOD_OWN_TREE)
+    bool only_tree = o->require || o->pid_namespace || o->on_limit || o->on_empty ||
+                     !brood__is_zero(&o->limits, sizeof o->limits); /* nothing else will do */
+    c->reach = ownership_of(o, form);
+    if (o->own == BROOD_OWN_DEFAULT && c->reach == BROOD_OWN_TREE && !only_tree)
         c->plan.instead_of_tree = inherits_terminal(&c->plan) ? BROOD_OWN_CHILD : BROOD_OWN_GROUP;
     c->plan.pid_namespace = o->pid_namespace;
     c->plan.needs_cgroup = o->require == BROOD_GUARANTEE_KERNEL && !o->pid_namespace;
