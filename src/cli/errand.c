@@ -12,12 +12,15 @@ static void serve(void *the_errand) {
     for (;;) {
         uv_sem_wait(&e->wanted);
         e->work(e->data);
+        atomic_store_explicit(&e->worked, true, memory_order_release);
         uv_async_send(&e->returned);
     }
 }
 
 static void came_back(uv_async_t *returned) {
     errand *e = returned->data;
+    if (!atomic_exchange_explicit(&e->worked, false, memory_order_acquire))
+        return;
     e->under_way = false;
     uv_unref((uv_handle_t *)returned);
     e->done(e->data);

@@ -5,6 +5,7 @@
 #ifndef BROOD_CLI_ERRAND_H
 #define BROOD_CLI_ERRAND_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include <uv.h>
@@ -19,6 +20,7 @@ typedef struct errand {
 
     /* ours */
     uv_sem_t wanted;
+    atomic_bool worked; /* and not yet told: what the thread wrote is there to read */
     uv_async_t returned;
     uv_thread_t thread;
 } errand;
