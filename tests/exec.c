@@ -364,6 +364,7 @@ TEST(exec_owns_its_tree) {
     CHECK(brood_exit_ok(&a->result.exit));
     CHECK(a->result.cut);
     CHECK(test_process_gone(atoi(a->result.out.bytes)));
+    CHECK_GE(a->result.guarantee, BROOD_GUARANTEE_BEST_EFFORT);
     EXEC_FILE(escape, .args = BROOD_ARGS(CHILD, "escape", "forever", "hold"),
               .timeout_ms = (uint64_t)(300 * test_slow()), .kill_grace_ms = 200);
     CHECK_EQ(escape->result.exit.reason, BROOD_REASON_TIMED_OUT);
@@ -399,6 +400,7 @@ TEST(exec_without_proc) {
     DEFER(show_proc, NULL);
     CHECK_EQ(brood_exec_file_sync(&options, by_default), 0);
     CHECK_STR(line_of(by_default->out.bytes, "pgid"), test_format("%d", (int)by_default->exit.pid));
+    CHECK_EQ(by_default->guarantee, BROOD_GUARANTEE_NONE);
     options.own = BROOD_OWN_TREE;
     CHECK_EQ(brood_exec_file_sync(&options, asked), -ESRCH);
     CHECK_HAS(asked->message, "/proc");

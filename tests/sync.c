@@ -158,6 +158,8 @@ TEST(sync_cuts_the_output_of_a_daemon) {
     options.own = BROOD_OWN_DEFAULT; /* a tree: it ends with its program */
     CHECK_EQ(brood_exec_file_sync(&options, tree), 0);
     CHECK(tree->cut);
+    CHECK_EQ(group->guarantee, BROOD_GUARANTEE_NONE);
+    CHECK_GE(tree->guarantee, BROOD_GUARANTEE_BEST_EFFORT);
     CHECK(test_process_gone(atoi(tree->out.bytes)));
 }
 

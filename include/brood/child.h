@@ -62,6 +62,7 @@ typedef struct brood_result {
     brood_failure failure; /**< reason NOT_STARTED: why; else zero */
     void *memory;          /**< brood's: brood_result_done frees it */
     brood_limited memory_limited; /**< whom `limits.memory` held */
+    brood_guarantee guarantee;    /**< what it had, as brood_child_guarantee */
     uint64_t reserved[7];         /**< zero */
 } brood_result;
 

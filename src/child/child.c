@@ -372,6 +372,7 @@ void brood__child_make_result(brood_child *c) {
             .timeout_ms = c->timeout_ms,
             .idle_timeout_ms = c->deadlines.idle_ms,
             .limits = c->limits,
+            .guarantee = c->owned.guarantee,
             .memory_limited = brood_child_limited(c, BROOD_LIMIT_MEMORY),
         },
         c->result);

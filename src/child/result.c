@@ -253,6 +253,7 @@ void brood__result_make(const brood__ending *end, brood_result *ret) {
         .total_us = end->now_us - end->asked_us,
         .memory = m,
         .memory_limited = end->memory_limited,
+        .guarantee = end->exit.reason == BROOD_REASON_NOT_STARTED ? BROOD_GUARANTEE_NONE : end->guarantee,
     };
     if (end->failure)
         ret->failure = *end->failure;

@@ -18,6 +18,7 @@ typedef struct brood__ending {
     uint64_t timeout_ms, idle_timeout_ms;
     brood_limits limits;
     brood_limited memory_limited;
+    brood_guarantee guarantee;
 } brood__ending;
 
 #define BROOD__NO_MEMORY_FOR_RESULT "there is no memory to describe this result"

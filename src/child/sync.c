@@ -263,6 +263,7 @@ static int run_sync(brood__form form, const char *command, const brood_options *
     r.ending.idle_timeout_ms = o.idle_timeout_ms;
     r.ending.limits = o.limits;
     r.ending.memory_limited = r.owned.memory_limited;
+    r.ending.guarantee = r.owned.guarantee;
     brood_result result;
     brood__result_make(&r.ending, &result);
     brood__result_give(&result, ret_result, result_size);
