@@ -1534,9 +1534,10 @@ TEST(pool_starts_a_worker_as_soon_as_one_has_ended) {
     RUN_UNTIL(c->started == 2);
     fillers f = use_up_descriptors();
     crew_do(c, test_format("wait %s", go));
-    RUN_UNTIL(c->failed_starts == 1);
+    RUN_UNTIL(c->failed_starts > 0);
+    int failed = c->failed_starts;
     CHECK_EQ(kill(c->pids[1], SIGKILL), 0);
-    RUN_UNTIL(c->started == 3 || c->failed_starts == 2);
+    RUN_UNTIL(c->started >= 3 || c->failed_starts > failed);
     give_back_descriptors(&f);
     test_write_file(go, "", 0, 0600);
     FINISH(c);
