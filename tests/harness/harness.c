@@ -378,17 +378,30 @@ size_t test_count_fds(void) {
 }
 
 /* What the guard was to take away, and what no guard knew of. An older one is of a process that had this number. */
-static void check_cgroups(uint64_t begun_ms) {
-    char path[PATH_MAX], prefix[32];
+static bool find_cgroup(uint64_t begun_ms, char ret_name[NAME_MAX + 1]) {
+    char prefix[32];
+    bool found = false;
     int own = brood__place_own(BROOD__UNIFIED);
     DIR *dir = own < 0 ? NULL : fdopendir(own);
     snprintf(prefix, sizeof prefix, "brood-guard-%d-", (int)getpid());
-    for (struct dirent *entry; dir && (entry = readdir(dir));)
-        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
-            strtoull(entry->d_name + strlen(prefix), NULL, 10) / 1000000 >= begun_ms)
-            leak("cgroup %s in %s", entry->d_name, brood__place_path(path, sizeof path) ? path : "?");
+    for (struct dirent *entry; dir && !found && (entry = readdir(dir));) {
+        found = strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
+                strtoull(entry->d_name + strlen(prefix), NULL, 10) / 1000000 >= begun_ms;
+        snprintf(ret_name, NAME_MAX + 1, "%s", entry->d_name);
+    }
     if (dir)
         closedir(dir);
+    return found;
+}
+
+/* The guard is no child of ours, and may be at it still. */
+static void check_cgroups(uint64_t begun_ms) {
+    char name[NAME_MAX + 1];
+    for (uint64_t until_ms = test_now_ms() + 5000; find_cgroup(begun_ms, name); usleep(1000))
+        if (test_now_ms() > until_ms) {
+            leak("cgroup %s", name);
+            return;
+        }
 }
 
 static const char *target_of(const descriptors *in, int fd) {
