@@ -214,12 +214,13 @@ TEST(shared_bytes_press_back) {
         refused += r == -ENOBUFS;
         uv_run(t->loop, UV_RUN_NOWAIT); /* the kernel has those that were sent */
     }
-    CHECK_EQ(above, 6);
-    CHECK_EQ(refused, 4);
+    CHECK_GE(above, 6); /* more where bytes are copied, and the other end has taken some of them */
+    CHECK_GT(refused, 0);
+    CHECK_EQ(above + refused, 10);
     CHECK_GT(brood_channel_queued(k->channel), 100 << 20); /* some of it may have left for the other end's buffers */
     CHECK_EQ(k->drains, 0);
     brood_stream_write(brood_child_stream(k->child, 0), "x", 1, NULL, NULL);
-    RUN_UNTIL(k->drains == 1 && k->sent == 6);
+    RUN_UNTIL(k->drains == 1 && k->sent == above);
     CHECK_LE(brood_channel_queued(k->channel), 65536);
     brood_channel_disconnect(k->channel);
     RUN();
