@@ -188,13 +188,9 @@ __attribute__((constructor)) static void watch_for_forks(void) {
 
 static int run(int line, int host_fd, brood__process *ret_process) {
     char host[16], made_ns[24];
-    int file = brood__holder_image();
-    if (file < 0)
-        return file;
     snprintf(host, sizeof host, "%d", (int)g.host);
     snprintf(made_ns, sizeof made_ns, "%llu", (unsigned long long)g.made_ns);
-    char *argv[] = {(char[]){BROOD__GUARD_NAME}, host, made_ns, NULL}, *shell_argv[] = {NULL, NULL, NULL, NULL};
-    char *envp[] = {NULL};
+    char *argv[] = {(char[]){BROOD__GUARD_NAME}, host, made_ns, NULL};
     brood__plan_slot slots[] = {
         {.slot = BROOD__LINE_FD, .from = BROOD__FROM_FD, .fd = line},
         {.slot = 1, .from = BROOD__FROM_SLOT, .fd = BROOD__LINE_FD},
@@ -202,18 +198,8 @@ static int run(int line, int host_fd, brood__process *ret_process) {
         {.slot = BROOD__HOST_FD, .from = BROOD__FROM_FD, .fd = host_fd},
         {.slot = BROOD__PLACE_FD, .from = BROOD__FROM_FD, .fd = g.place.fd},
     };
-    brood__plan plan = {
-        .file = BROOD__GUARD_NAME,
-        .file_by_fd = true,
-        .file_fd = file,
-        .argv = argv,
-        .shell_argv = shell_argv,
-        .envp = envp,
-        .slots = slots,
-        .slot_count = sizeof slots / sizeof *slots,
-        .signals_blocked = true, /* it is born in the host's process group, and must outlive its Ctrl-C */
-    };
-    return brood__start(&plan, ret_process, NULL);
+    brood__plan plan = {.argv = argv, .slots = slots, .slot_count = sizeof slots / sizeof *slots};
+    return brood__holder_run(&plan, ret_process, NULL);
 }
 
 static void nudge(int pidfd) {

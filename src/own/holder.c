@@ -59,7 +59,7 @@ __attribute__((constructor)) static void watch_for_forks(void) {
 }
 
 /* Kept for the life of the process: the pages that run are the same for all holders. */
-int brood__holder_image(void) {
+static int open_image(void) {
     struct stat now;
     pthread_mutex_lock(&image_lock);
     if (image_fd >= 0 && (fstat(image_fd, &now) < 0 || now.st_dev != image.st_dev || now.st_ino != image.st_ino))
@@ -85,32 +85,19 @@ static const char *holder_hint(int error) {
     return error == ESRCH ? "a tree needs a /proc that shows this PID namespace (unshare --mount-proc)" : NULL;
 }
 
-static int run_holder(int file, int line, int host_fd, brood__process *ret_process, brood_failure *why) {
-    char host[16];
-    snprintf(host, sizeof host, "%d", host_fd < 0 ? (int)getpid() : 0);
-    char *argv[] = {(char[]){"brood-holder"}, host, NULL}, *shell_argv[] = {NULL, NULL, NULL}, *envp[] = {NULL};
-    brood__plan_slot slots[] = {
-        {.slot = 0, .from = BROOD__FROM_FD, .fd = line},
-        {.slot = 1, .from = BROOD__FROM_SLOT, .fd = 0},
-        {.slot = 2, .from = BROOD__FROM_SLOT, .fd = 0},
-        {.slot = BROOD__HOST_FD, .from = BROOD__FROM_FD, .fd = host_fd},
-    };
-    brood__plan plan = {
-        .file = "brood-holder",
-        .file_by_fd = true,
-        .file_fd = file,
-        .argv = argv,
-        .shell_argv = shell_argv,
-        .envp = envp,
-        .slots = slots,
-        .slot_count = host_fd < 0 ? 3 : 4,
-        .new_namespaces = host_fd < 0 ? 0 : CLONE_NEWPID | CLONE_NEWNS,
-        .keep_ignored = true,            /* what the program is to ignore is for its own plan to say */
-        .dies_with_parent = host_fd < 0, /* until it has begun, and does so by itself */
-        .signals_blocked = true,         /* it is born in the host's process group, and must outlive its Ctrl-C */
-    };
+int brood__holder_run(brood__plan *plan, brood__process *ret_process, brood_failure *why) {
+    char *shell_argv[] = {NULL, NULL, NULL, NULL}, *envp[] = {NULL};
     brood_failure failure;
-    int r = brood__start(&plan, ret_process, &failure);
+    int file = open_image();
+    if (file < 0)
+        return brood__fail(why, file, BROOD_STEP_HOLDER, NULL, brood__is_shortage(file) ? NULL : NOT_FROM_MEMORY);
+    plan->file = plan->argv[0];
+    plan->file_by_fd = true;
+    plan->file_fd = file;
+    plan->shell_argv = shell_argv;
+    plan->envp = envp;
+    plan->signals_blocked = true; /* it is born in the host's process group, and must outlive its Ctrl-C */
+    int r = brood__start(plan, ret_process, &failure);
     if (r == -ESRCH)
         return brood__fail(why, r, BROOD_STEP_HOLDER, NULL, holder_hint(ESRCH));
     if (r < 0 && failure.step == BROOD_STEP_EXEC)
@@ -120,11 +107,32 @@ static int run_holder(int file, int line, int host_fd, brood__process *ret_proce
     return r;
 }
 
+static int run_holder(int line, int host_fd, brood__process *ret_process, brood_failure *why) {
+    char host[16];
+    snprintf(host, sizeof host, "%d", host_fd < 0 ? (int)getpid() : 0);
+    char *argv[] = {(char[]){"brood-holder"}, host, NULL};
+    brood__plan_slot slots[] = {
+        {.slot = BROOD__LINE_FD, .from = BROOD__FROM_FD, .fd = line},
+        {.slot = 1, .from = BROOD__FROM_SLOT, .fd = BROOD__LINE_FD},
+        {.slot = 2, .from = BROOD__FROM_SLOT, .fd = BROOD__LINE_FD},
+        {.slot = BROOD__HOST_FD, .from = BROOD__FROM_FD, .fd = host_fd},
+    };
+    brood__plan plan = {
+        .argv = argv,
+        .slots = slots,
+        .slot_count = host_fd < 0 ? 3 : 4,
+        .new_namespaces = host_fd < 0 ? 0 : CLONE_NEWPID | CLONE_NEWNS,
+        .keep_ignored = true,            /* what the program is to ignore is for its own plan to say */
+        .dies_with_parent = host_fd < 0, /* until it has begun, and does so by itself */
+    };
+    return brood__holder_run(&plan, ret_process, why);
+}
+
 /* Where its parent is not to be seen, it is given the host's pidfd. */
-static int run_holder_in_namespace(int file, int line, brood__process *ret_process, brood_failure *why) {
+static int run_holder_in_namespace(int line, brood__process *ret_process, brood_failure *why) {
     int host_fd = brood__pidfd_open(getpid());
     int r = host_fd < 0 ? brood__fail(why, host_fd, BROOD_STEP_HOLDER, NULL, NULL)
-                        : run_holder(file, line, host_fd, ret_process, why);
+                        : run_holder(line, host_fd, ret_process, why);
     brood__close(host_fd);
     return r == -EPERM ? brood__fail(why, r, BROOD_STEP_HOLDER, NULL, "a PID namespace takes root, or CAP_SYS_ADMIN")
                        : r;
@@ -133,14 +141,10 @@ static int run_holder_in_namespace(int file, int line, brood__process *ret_proce
 static int open_holder(bool in_namespace, brood__holder *ret, brood_failure *why) {
     brood__process process = BROOD__PROCESS_NONE;
     int line[2];
-    int file = brood__holder_image();
-    if (file < 0)
-        return brood__fail(why, file, BROOD_STEP_HOLDER, NULL, brood__is_shortage(file) ? NULL : NOT_FROM_MEMORY);
     int r = brood__socket_pair(line);
     if (r < 0)
         return brood__fail(why, r, BROOD_STEP_HOLDER, NULL, NULL);
-    r = in_namespace ? run_holder_in_namespace(file, line[1], &process, why)
-                     : run_holder(file, line[1], -1, &process, why);
+    r = in_namespace ? run_holder_in_namespace(line[1], &process, why) : run_holder(line[1], -1, &process, why);
     brood__close(line[1]);
     if (r < 0) {
         brood__close(line[0]);
