@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 /** Exit statuses of brood's own, as timeout(1) and env(1) have them. All others are the child's. */
 enum {
@@ -40,6 +41,9 @@ void cli_complain(const char *command, const char *format, ...) __attribute__((f
  * read it must not hold up a time limit.
  */
 void cli_remark(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/** The letter of a process's state, as proc(5) has it; 0: there is none, or no /proc. */
+char cli_process_state(pid_t pid);
 
 /** Write it all, also to what somebody else made non-blocking. Returns 0 or a negative errno. */
 int cli_write_all(int fd, const char *bytes, size_t len);

@@ -63,23 +63,10 @@ static void check_start(doctor *d) {
     brood_result_done(&result);
 }
 
-/* It has ended; whether somebody has waited for it is another question. */
-static bool is_zombie(pid_t pid) {
-    char path[64], text[512];
-    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = 0;
-    const char *name_end = strrchr(text, ')');
-    return name_end && strncmp(name_end, ") Z", 3) == 0;
-}
-
-/* Whether the daemon of which a tree's output tells the number has ended. */
+/* Whether the daemon of which a tree's output tells the number has ended, be it waited for or not. */
 static bool is_gone(const brood_result *result) {
     pid_t pid = (pid_t)strtol(result->out.bytes, NULL, 10);
-    return pid > 0 && ((kill(pid, 0) < 0 && errno == ESRCH) || is_zombie(pid));
+    return pid > 0 && ((kill(pid, 0) < 0 && errno == ESRCH) || cli_process_state(pid) == 'Z');
 }
 
 /* Starts one and ends it. Returns whether nothing of it is left; if not, why. */

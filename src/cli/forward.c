@@ -21,6 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli.h"
+
 enum { LOOK_MS = 10, MOST_LOOKS = 100 }; /* between two looks at a command that is to stop, and is not our child */
 
 /* Those that tell a program that it is broken are no messages; the terminal's stops of brood itself are its own. */
@@ -153,24 +155,11 @@ static void handle(forward *f, int signal, int code) {
         f->stop_wanted = signal == SIGTSTP;
 }
 
-/* One that is not our child: the kernel tells its state, and not by what signal. */
-static int is_stopped(pid_t pid) {
-    char path[40], text[512];
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = 0;
-    const char *name_end = strrchr(text, ')');
-    return name_end && strncmp(name_end, ") T", 3) == 0;
-}
-
 /* By what signal the command is stopped at this moment, 0 if it runs. Its exit status is left to its owner. */
 static int stopped_by(const forward *f, pid_t pid) {
     siginfo_t info = {0};
-    if (f->own == BROOD_OWN_TREE) /* the holder's child */
-        return f->stop_wanted && is_stopped(pid) ? SIGTSTP : 0;
+    if (f->own == BROOD_OWN_TREE) /* the holder's child: the kernel tells its state, and not by what signal */
+        return f->stop_wanted && cli_process_state(pid) == 'T' ? SIGTSTP : 0;
     if (pid <= 0 || waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
         return 0;
     return info.si_status;
