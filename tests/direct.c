@@ -17,10 +17,6 @@
 
 #define TREE .own = BROOD_OWN_TREE, .out = WATCHED
 
-static const char *mount_point(void) {
-    return access("/sys/fs/cgroup/unified", F_OK) == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
-}
-
 static pid_t pid_at(const watch *w, int n) {
     const char *line = w->out.bytes;
     for (; n > 0 && line; n--)
@@ -30,8 +26,7 @@ static pid_t pid_at(const watch *w, int n) {
 
 /* Of the cgroup that a process is in; "": it has ended, or is in none. */
 static const char *path_of(pid_t pid) {
-    const char *text = test_read_file(test_format("/proc/%d/cgroup", (int)pid)), *line = strstr(text, "0::/");
-    return line ? test_format("%s%.*s", mount_point(), (int)strcspn(line + 3, "\n"), line + 3) : "";
+    return test_cgroup_named(test_read_file(test_format("/proc/%d/cgroup", (int)pid)));
 }
 
 /* 0: it has none. */
@@ -89,8 +84,7 @@ TEST_TORTURE(direct_start_has_the_host_for_its_parent) {
 
 /* Where a tree's cgroup was, as its program has told. */
 static const char *cgroup_of_one(void) {
-    const char *line = strstr(output_of(BROOD_ARGS("cat", "/proc/self/cgroup")), "0::/");
-    return line ? test_format("%s%.*s", mount_point(), (int)strcspn(line + 3, "\n"), line + 3) : "";
+    return test_cgroup_named(output_of(BROOD_ARGS("cat", "/proc/self/cgroup")));
 }
 
 TEST(direct_cgroup_is_used_again_unless_it_was_killed) {

@@ -537,15 +537,9 @@ static void remove_cgroup(void *path) {
 
 /* One of its own for the hosts, so that whatever is left in it is theirs; NULL: there can be none. */
 static char *make_cgroup(void) {
-    char text[4096];
-    const char *mount = access("/sys/fs/cgroup/unified", F_OK) == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
-    snprintf(text, sizeof text, "%s", test_read_file("/proc/self/cgroup"));
-    char *own = strstr(text, "0::/"), *end = own ? strchr(own, '\n') : NULL;
-    if (!end)
-        return NULL;
-    *end = 0;
-    char *path = (char *)(uintptr_t)test_format("%s%s/schedules-%d", mount, own + 3, (int)getpid());
-    return mkdir(path, 0755) == 0 ? path : NULL;
+    const char *own = test_cgroup();
+    char *path = (char *)(uintptr_t)test_format("%s/schedules-%d", own ? own : "", (int)getpid());
+    return own && mkdir(path, 0755) == 0 ? path : NULL;
 }
 
 static void run_with_a_cgroup(test *t, bool direct) {

@@ -322,12 +322,18 @@ char test_process_state(pid_t pid) {
     return paren && paren[1] == ' ' ? paren[2] : 0;
 }
 
+static const char *cgroup_mount(void) {
+    return access("/sys/fs/cgroup/unified", F_OK) == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
+}
+
+const char *test_cgroup_named(const char *text) {
+    const char *line = strstr(text, "0::/");
+    return line ? test_format("%s%.*s", cgroup_mount(), (int)strcspn(line + 3, "\n"), line + 3) : "";
+}
+
 const char *test_cgroup(void) {
-    const char *mount = access("/sys/fs/cgroup/unified", F_OK) == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
-    const char *own = strstr(test_read_file("/proc/self/cgroup"), "0::/");
-    if (!own || access(test_format("%s/cgroup.procs", mount), F_OK) < 0)
-        return NULL;
-    return test_format("%s%.*s", mount, (int)strcspn(own + 3, "\n"), own + 3);
+    const char *own = test_cgroup_named(test_read_file("/proc/self/cgroup"));
+    return *own && access(test_format("%s/cgroup.procs", cgroup_mount()), F_OK) == 0 ? own : NULL;
 }
 
 bool test_write_existing(const char *path, const char *text) {

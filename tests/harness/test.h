@@ -201,6 +201,8 @@ long test_slow(void); /* how many times slower than on a quiet machine everythin
 const char *test_path(test *t, const char *name); /* t->tmp/name; lives as long as the test */
 void test_write_file(const char *path, const void *bytes, size_t len, int mode);
 bool test_write_existing(const char *path, const char *text);
+const char *
+test_cgroup_named(const char *text);          /* the directory of the one in the text of /proc/PID/cgroup; "": none */
 const char *test_cgroup(void);                /* the directory of this process's own cgroup2; NULL: it has none */
 const char *test_read_file(const char *path); /* its text, "" if it is not there; lives as long as the test */
 const char *test_format(const char *format, ...) __attribute__((format(printf, 1, 2))); /* lives as long as the test */
