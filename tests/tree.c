@@ -375,9 +375,9 @@ TEST(tree_gets_its_slots_and_no_more) {
     for (int i = 0; i < MANY; i++)
         slots[i] = (brood_slot){.slot = 10 + i, .io = {.kind = BROOD_STDIO_FD, .fd = leaked}};
     RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "fds"), TREE, .slots = slots, .slot_count = MANY);
-    CHECK_HAS(w->out.bytes, "10");
-    CHECK_HAS(w->out.bytes, "309");
-    CHECK_LACKS(w->out.bytes, "310");
+    CHECK_HAS(w->out.bytes, "\n10 ");
+    CHECK_HAS(w->out.bytes, "\n309 ");
+    CHECK_LACKS(w->out.bytes, "\n310 ");
     RUN_CHILD(both, .args = BROOD_ARGS(CHILD, "both", "3"), TREE, .err = {.kind = BROOD_STDIO_SLOT, .slot = 1});
     CHECK_GT(both->out.len, 0);
 }
