@@ -26,6 +26,14 @@ static void on_empty(brood_child *child, const brood_usage *usage, void *data) {
     test_event();
 }
 
+static brood_usage accounts;
+
+static void on_empty_account(brood_child *child, const brood_usage *usage, void *data) {
+    (void)child;
+    (void)data;
+    accounts = *usage;
+}
+
 #define TREE .own = BROOD_OWN_TREE, .out = WATCHED
 
 /* The n-th line of what it wrote, as a number. (What `parent` prints is the holder's pid.) */
@@ -414,15 +422,16 @@ TEST(tree_keeps_the_terminal_and_the_group_of_its_host) {
 
 /* Linux starts a program's peak at its starter's, which is the holder's, not the host's. */
 TEST(tree_tells_the_peak_of_the_program_alone) {
-    have_holders();
     size_t size = 200 << 20;
     char *large = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(large != MAP_FAILED);
     memset(large, 1, size);
-    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "rss", "8192"), TREE);
+    RUN_CHILD(w, .args = BROOD_ARGS(CHILD, "rss", "8192"), TREE, .accounting = true, .on_empty = on_empty_account);
     CHECK(w->ended.usage.max_rss_is_own);
     CHECK_GE(w->ended.usage.max_rss_kb, 8 * 1024);
     CHECK_LT(w->ended.usage.max_rss_kb, 64 * 1024);
+    CHECK_GE(accounts.max_rss_kb, w->ended.usage.max_rss_kb);
+    CHECK_GT(accounts.minor_faults, 2048);
     CHECK_EQ(munmap(large, size), 0);
 }
 
@@ -794,10 +803,12 @@ TEST_TORTURE(tree_in_a_namespace_that_was_let_live) {
     brood_child_close(w->child);
 }
 
-TEST(tree_in_a_namespace_needs_a_tree) {
+TEST(tree_alone_has_accounts_and_a_namespace) {
     brood_failure why;
     CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .pid_namespace = true}), -EINVAL);
     CHECK_STR(why.subject, "pid_namespace");
+    CHECK_EQ(watch_refused(t, &why, &(brood_options){.args = BROOD_ARGS(CHILD), .accounting = true}), -EINVAL);
+    CHECK_STR(why.subject, "accounting");
 }
 
 /* --- the host goes --- */

@@ -122,6 +122,11 @@ typedef struct brood_options {
      * guarantee is KERNEL without any cgroup. Takes CAP_SYS_ADMIN.
      */
     bool pid_namespace;
+    /**
+     * BROOD_OWN_TREE: have a holder (man 7 brood) for full accounts: max_rss_kb is the program's own, whatever the host
+     * has, and on_empty's usage is complete. Without it a start where the host may make cgroups takes half the time.
+     */
+    bool accounting;
     brood_limits limits;      /**< BROOD_OWN_TREE: what all of it may use together */
     uint64_t timeout_ms;      /**< stop it so long after the call; 0: never */
     uint64_t idle_timeout_ms; /**< stop it when so long nothing came from it through a pipe; 0: never */
@@ -157,8 +162,8 @@ typedef struct brood_options {
     /** ended, and every pipe is at its end: the last event */
     void (*on_close)(brood_child *child, const brood_exit *ended, void *data);
     /**
-     * BROOD_OWN_TREE: nothing of its tree is left. `usage` is that of all of it; without a holder (man 7 brood) only its
-     * CPU times, and its tree_peak_kb if that was counted: the rest is 0. After on_exit; before on_close or,
+     * BROOD_OWN_TREE: nothing of its tree is left. `usage` is that of all of it; without a holder (see `accounting`)
+     * only its CPU times, and its tree_peak_kb if that was counted: the rest is 0. After on_exit; before on_close or,
      * where the tree outlives that, after it.
      */
     void (*on_empty)(brood_child *child, const brood_usage *usage, void *data);

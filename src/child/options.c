@@ -133,6 +133,8 @@ static int check_ending(const brood_options *o, brood__form form, brood_failure 
         return refuse(why, "require", "is given, but own is not BROOD_OWN_TREE, and nothing less guarantees anything");
     if (o->pid_namespace && !tree)
         return refuse(why, "pid_namespace", "is for a tree: own is not BROOD_OWN_TREE");
+    if (o->accounting && !tree)
+        return refuse(why, "accounting", "is for a tree: own is not BROOD_OWN_TREE");
     bool limited = !brood__is_zero(&o->limits, sizeof o->limits);
     if (limited && !tree)
         return refuse(why, "limits", "only a tree can be limited as a whole: own is not BROOD_OWN_TREE");
@@ -539,12 +541,13 @@ static bool inherits_terminal(const brood__plan *plan) {
 }
 
 static void compile_ownership(brood__compiled *c, const brood_options *o, brood__form form) {
-    bool only_tree = o->require || o->pid_namespace || o->on_limit || o->on_empty ||
+    bool only_tree = o->require || o->pid_namespace || o->accounting || o->on_limit || o->on_empty ||
                      !brood__is_zero(&o->limits, sizeof o->limits); /* nothing else will do */
     c->reach = ownership_of(o, form);
     if (o->own == BROOD_OWN_DEFAULT && c->reach == BROOD_OWN_TREE && !only_tree)
         c->plan.instead_of_tree = inherits_terminal(&c->plan) ? BROOD_OWN_CHILD : BROOD_OWN_GROUP;
     c->plan.pid_namespace = o->pid_namespace;
+    c->plan.accounting = o->accounting;
     c->plan.needs_cgroup = o->require == BROOD_GUARANTEE_KERNEL && !o->pid_namespace;
     c->plan.tree = o->limits;
     c->plan.new_session = o->detached;

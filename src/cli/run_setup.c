@@ -285,6 +285,7 @@ brood_options run_child_options(run *r) {
         .own = r->own,
         .require = o->require,
         .pid_namespace = o->pid_namespace,
+        .accounting = r->own == BROOD_OWN_TREE && r->report_fd >= 0,
         .limits = o->tree_limits,
         .timeout_ms = o->timeout.ms,
         .idle_timeout_ms = o->idle_timeout.ms,

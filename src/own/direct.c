@@ -44,7 +44,7 @@ static bool has_odd_children(void) {
 }
 
 static bool needs_holder(const brood__plan *plan) {
-    return plan->pid_namespace || !brood__is_zero(&plan->tree, sizeof plan->tree);
+    return plan->pid_namespace || plan->accounting || !brood__is_zero(&plan->tree, sizeof plan->tree);
 }
 
 static bool is_passing(int error) {

@@ -72,6 +72,7 @@ typedef struct brood__plan {
     bool dies_with_parent; /* SIGKILL when the process that starts it has gone */
     bool ignores_ends;     /* it starts with SIGCHLD ignored */
     bool pid_namespace;    /* a holder's: it is the first process of one */
+    bool accounting;       /* a tree's: it has a holder */
     int new_namespaces;    /* more flags for clone(2) */
     bool needs_cgroup;     /* a holder's: it is not to be started without */
     int instead_of_tree;   /* brood_ownership; what is owned where no tree can be. DEFAULT: it fails */

@@ -10,6 +10,7 @@ report=$(<report)
 guarantee=$(grep -oE '"guarantee":"[a-z-]+"' report | cut -d'"' -f4) # as this host has it
 [[ $guarantee == @(kernel|best-effort) ]] || fail "the guarantee is $guarantee"
 has "$report" '"own":"tree","guarantee":"'$guarantee'","code":3'
+has "$report" '"max_rss_is_own":true'
 lacks "$report" '"tree_user_ms":null'
 
 # a time limit reaches all of it
