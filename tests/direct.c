@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -474,6 +475,29 @@ TEST_TORTURE(direct_guard_is_killed_and_missed_at_once) {
             test_idle(1);
         CHECK(test_process_gone(guard));
     }
+    brood_child_close(w->child);
+    RUN();
+}
+
+/* Nobody says that the host's end would be the tree's, and as soon as there can be a guard there is one. */
+TEST(direct_guard_is_killed_and_no_other_can_be_had) {
+    NEED_DIRECT;
+    watch *w = watch_new(), *other = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), TREE);
+    START_KEPT(other, .args = BROOD_ARGS(CHILD, "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready") && strstr(other->out.bytes, "ready"));
+    CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_KERNEL);
+    pid_t guard = guard_of(getpid());
+    struct rlimit limit;
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit none = {.rlim_cur = 3, .rlim_max = limit.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    CHECK_EQ(kill(guard, SIGKILL), 0);
+    RUN_UNTIL(brood_child_guarantee(w->child) == BROOD_GUARANTEE_BEST_EFFORT);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    brood_child_close(other->child);
+    RUN_UNTIL(guard_of(getpid()) > 0);
+    CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_KERNEL);
     brood_child_close(w->child);
     RUN();
 }

@@ -309,7 +309,7 @@ BROOD_API brood_channel *brood_child_channel(brood_child *child);
 /** The child that a channel belongs to; NULL for the channel to this process's parent. */
 BROOD_API brood_child *brood_channel_child(const brood_channel *channel);
 
-/** How sure it is that nothing of what it started is left after it. */
+/** How sure it is that nothing of what it started is left after it, as things stand now. */
 BROOD_API brood_guarantee brood_child_guarantee(const brood_child *child);
 
 /** Whom one of its limits holds. */

@@ -19,7 +19,7 @@ const brood_exit *brood_child_exit(const brood_child *c) {
 }
 
 brood_guarantee brood_child_guarantee(const brood_child *c) {
-    return c->owned.guarantee;
+    return brood__owned_guarantee(&c->owned);
 }
 
 brood_limited brood_child_limited(const brood_child *c, brood_limit limit) {

@@ -468,13 +468,22 @@ void brood__cell_refuse(int error) {
     pthread_mutex_unlock(&lock);
 }
 
+static bool renew(void) {
+    return g.dir.fd >= 0 && g.host == getpid() && is_whole() && (has_guard() || replace_guard() == 0) && g.line.fd >= 0;
+}
+
 int brood__guard_renew(void) {
-    int fd = -1;
     pthread_mutex_lock(&lock);
-    if (g.dir.fd >= 0 && g.host == getpid() && is_whole() && (has_guard() || replace_guard() == 0) && g.line.fd >= 0)
-        fd = brood__duplicate(g.pidfd.fd);
+    int fd = renew() ? brood__duplicate(g.pidfd.fd) : -1;
     pthread_mutex_unlock(&lock);
     return fd < 0 ? -1 : fd;
+}
+
+bool brood__cell_is_guarded(const brood__cell *c) {
+    pthread_mutex_lock(&lock);
+    bool guarded = renew() && is_ours(c);
+    pthread_mutex_unlock(&lock);
+    return guarded;
 }
 
 void brood__guard_done(void) {

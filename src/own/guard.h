@@ -61,6 +61,9 @@ void brood__cell_refuse(int error);
  */
 int brood__guard_renew(void);
 
+/* Whether the end of this process is the end of all in it: the same, for one tree. */
+bool brood__cell_is_guarded(const brood__cell *cell);
+
 /* End the guard, unless there are trees: it has no more to do, and may be in the way. */
 void brood__guard_done(void);
 

@@ -73,6 +73,12 @@ static bool is_direct(const brood__owned *o) {
     return brood__direct_is(&o->direct);
 }
 
+/* Its guard may have been killed, and not be replaced, for want of something. */
+brood_guarantee brood__owned_guarantee(const brood__owned *o) {
+    bool lives = is_direct(o) && !o->direct.empty && o->guarantee == BROOD_GUARANTEE_KERNEL;
+    return lives && !brood__cell_is_guarded(&o->direct.cell) ? BROOD_GUARANTEE_BEST_EFFORT : o->guarantee;
+}
+
 /* It has no more to tell that matters. */
 static bool tree_is_done(const brood__owned *o) {
     return is_direct(o) ? o->ended && (o->direct.empty || o->direct.let_go) : brood__holder_is_done(&o->holder);

@@ -30,6 +30,9 @@ typedef struct brood__owned {
 /* As brood__start; `reach` says by which way. */
 int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *ret_failure);
 
+/* As it is now. */
+brood_guarantee brood__owned_guarantee(const brood__owned *o);
+
 /* Tells when there is something new to learn, by these events of poll(2); -1: there will be nothing. */
 int brood__owned_fd(const brood__owned *o, short *ret_events);
 
