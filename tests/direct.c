@@ -502,6 +502,25 @@ TEST(direct_guard_is_killed_and_no_other_can_be_had) {
     RUN();
 }
 
+TEST(direct_tree_is_thawed_by_a_host_that_has_no_descriptor_left) {
+    NEED_DIRECT;
+    watch *w = watch_new();
+    struct rlimit limit;
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    CHECK_EQ(brood_child_freeze(w->child), 0);
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit none = {.rlim_cur = 3, .rlim_max = limit.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    CHECK_EQ(brood_child_thaw(w->child), 0);
+    CHECK_EQ(brood_child_freeze(w->child), -EMFILE);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    CHECK_EQ(brood_child_freeze(w->child), 0);
+    CHECK_EQ(brood_child_thaw(w->child), 0);
+    brood_child_close(w->child);
+    RUN();
+}
+
 /* --- a host that goes --- */
 
 /* Its two trees write to a pipe of the test's; the second is started when it is told to. */

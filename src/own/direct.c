@@ -187,9 +187,7 @@ int brood__direct_signal(brood__direct *d, int signal) {
 }
 
 int brood__direct_freeze(brood__direct *d, bool frozen) {
-    if (!brood__file_is_still(&d->cell.dir))
-        return -EBADF;
-    int r = brood__write_at(d->cell.dir.fd, "cgroup.freeze", frozen ? "1" : "0");
+    int r = brood__cell_freeze(&d->cell, frozen);
     if (r == 0)
         d->frozen = frozen;
     return r == -EACCES ? -EPERM : r == -ENODEV || r == -ENOENT ? -ESRCH : r;

@@ -92,6 +92,7 @@ static void close_cell(brood__cell *c) {
     close_file(&c->dir);
     close_file(&c->events);
     close_file(&c->kill);
+    close_file(&c->freeze);
     *c = BROOD__CELL_NONE;
 }
 
@@ -161,6 +162,19 @@ static bool reuse_cell(brood__cell *ret) {
 void brood__cell_kill(brood__cell *c) {
     c->killed = true;
     while (brood__file_is_still(&c->kill) && write(c->kill.fd, "1", 1) < 0 && errno == EINTR) {}
+}
+
+int brood__cell_freeze(brood__cell *c, bool frozen) {
+    if (c->freeze.fd >= 0 && !brood__file_is_still(&c->freeze))
+        c->freeze = NO_FILE;
+    if (!brood__file_is_still(&c->dir))
+        return -EBADF;
+    int r = c->freeze.fd >= 0 ? 0 : open_file(&c->freeze, c->dir.fd, "cgroup.freeze", O_WRONLY);
+    if (r == 0 && write(c->freeze.fd, frozen ? "1" : "0", 1) < 0)
+        r = -errno;
+    if (r < 0 || !frozen)
+        close_file(&c->freeze);
+    return r;
 }
 
 /* --- the guard --- */

@@ -26,6 +26,7 @@ bool brood__file_is_still(const brood__file *file);
 typedef struct brood__cell {
     brood__file dir;          /* -1: there is none */
     brood__file events, kill; /* files of it, open: later this process may have another user */
+    brood__file freeze;       /* so is this one while it is frozen; else -1 */
     uint32_t number;
     bool keeps_peak;                  /* it counts memory, and never forgets: so it is one tree's only */
     bool killed;                      /* so is one that was killed: Linux 6.18 kills what is started into it later */
@@ -33,7 +34,8 @@ typedef struct brood__cell {
     char name[BROOD__CELL_NAME_SIZE]; /* in that of all; the end of its path */
 } brood__cell;
 
-#define BROOD__CELL_NONE ((brood__cell){.dir = {.fd = -1}, .events = {.fd = -1}, .kill = {.fd = -1}})
+#define BROOD__CELL_NONE                                                                                                   \
+    ((brood__cell){.dir = {.fd = -1}, .events = {.fd = -1}, .kill = {.fd = -1}, .freeze = {.fd = -1}})
 
 /*
  * An empty one, below this process's own cgroup as that is now, with a guard that is alive. 0, or a negative errno: it
@@ -43,6 +45,9 @@ int brood__cell_take(brood__cell *ret_cell);
 
 /* SIGKILL to all in it, at once, and to whoever is forked meanwhile. */
 void brood__cell_kill(brood__cell *cell);
+
+/* Nothing in it runs meanwhile. What is frozen can be thawed, whatever this process lacks by then. */
+int brood__cell_freeze(brood__cell *cell, bool frozen);
 
 /* Give it back: nobody is in it. */
 void brood__cell_give(brood__cell *cell);
