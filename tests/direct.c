@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -395,6 +396,22 @@ TEST(direct_cgroup_that_was_marked_is_not_used_again) {
     CHECK_STR(cgroup_of_one(), first);
     CHECK_EQ(setxattr(first, "user.brood.spared", "1", 1, 0), 0);
     CHECK(strcmp(cgroup_of_one(), first) != 0);
+}
+
+/* In a namespace of ours our own cgroup is "/", and what is mounted since before has another one there. */
+TEST(direct_start_is_not_in_the_cgroup_of_somebody_else) {
+    const char *outer = test_cgroup(), *path = test_format("%s/within-%d", outer, (int)getpid());
+    if (!outer || mkdir(path, 0755) < 0)
+        SKIP("no cgroup can be made here");
+    const char *in = test_format("%s/cgroup.procs", path), *out = test_format("%s/cgroup.procs", outer);
+    bool alone = test_write_existing(in, "0") && unshare(CLONE_NEWCGROUP) == 0;
+    const char *text = alone ? output_of(BROOD_ARGS("cat", "/proc/self/cgroup")) : "";
+    CHECK(test_write_existing(out, "0"));
+    CHECK_EQ(rmdir(path), 0);
+    if (!alone)
+        SKIP("no cgroup namespace can be made here");
+    CHECK_HAS(text, "0::/");
+    CHECK_LACKS(text, "0::/..");
 }
 
 /* --- the guard in bad hands --- */

@@ -34,7 +34,7 @@ typedef struct brood__cell {
     char name[BROOD__CELL_NAME_SIZE]; /* in that of all; the end of its path */
 } brood__cell;
 
-#define BROOD__CELL_NONE                                                                                                   \
+#define BROOD__CELL_NONE                                                                                               \
     ((brood__cell){.dir = {.fd = -1}, .events = {.fd = -1}, .kill = {.fd = -1}, .freeze = {.fd = -1}})
 
 /*

@@ -28,22 +28,62 @@ static char *mount_points[BROOD__HIERARCHIES]; /* for the life of the process; N
 static const char *const controller_of[] = {
     [BROOD__MEMORY] = "memory", [BROOD__PIDS] = "pids", [BROOD__CPU] = "cpu", [BROOD__IO] = "blkio"};
 
-static bool has_hierarchy(const struct mntent *entry, brood__hierarchy hierarchy) {
+/* A line of /proc/self/mountinfo, proc_pid_mountinfo(5): words of it, still as they are escaped there. */
+typedef struct mounted {
+    char *root, *point, *type, *options;
+} mounted;
+
+/* "ID PARENT DEVICE ROOT POINT OPTIONS [FIELD…] - TYPE SOURCE OPTIONS\n" */
+static bool read_mount(char *line, mounted *ret_mount) {
+    enum { ROOT = 3, POINT, WORDS };
+    char *rest, *words[WORDS], *end = strstr(line, " - ");
+    if (!end)
+        return false;
+    *end = '\0';
+    for (int i = 0; i < WORDS; i++)
+        if (!(words[i] = strtok_r(i == 0 ? line : NULL, " ", &rest)))
+            return false;
+    *ret_mount = (mounted){.root = words[ROOT], .point = words[POINT], .type = strtok_r(end + 3, " ", &rest)};
+    return ret_mount->type && strtok_r(NULL, " ", &rest) && (ret_mount->options = strtok_r(NULL, " \n", &rest));
+}
+
+/* In place: "\040" is a blank. */
+static char *unescaped(char *text) {
+    char *to = text;
+    unsigned value;
+    int len = 0;
+    for (const char *from = text; *from; from += len, to++) {
+        len = *from == '\\' && sscanf(from, "\\%3o%n", &value, &len) == 1 ? len : 1;
+        *to = len == 1 ? *from : (char)value;
+    }
+    *to = '\0';
+    return text;
+}
+
+/*
+ * What is mounted from elsewhere than the root that this process knows, as from before it had a cgroup namespace of its
+ * own, has its cgroups under other paths than those that it is told.
+ */
+static bool has_hierarchy(const mounted *m, brood__hierarchy hierarchy) {
+    if (strcmp(m->root, "/") != 0)
+        return false;
     if (hierarchy == BROOD__UNIFIED)
-        return strcmp(entry->mnt_type, "cgroup2") == 0;
-    return strcmp(entry->mnt_type, "cgroup") == 0 && hasmntopt(entry, controller_of[hierarchy]);
+        return strcmp(m->type, "cgroup2") == 0;
+    return strcmp(m->type, "cgroup") == 0 &&
+           hasmntopt(&(struct mntent){.mnt_opts = m->options}, controller_of[hierarchy]);
 }
 
 static void look_for_mounts(void) {
-    FILE *mounts = setmntent("/proc/self/mounts", "re");
-    struct mntent entry;
-    char text[PATH_MAX + 512];
-    while (mounts && getmntent_r(mounts, &entry, text, sizeof text))
-        for (brood__hierarchy i = BROOD__UNIFIED; i < BROOD__HIERARCHIES; i++)
-            if (!mount_points[i] && has_hierarchy(&entry, i))
-                mount_points[i] = strdup(entry.mnt_dir);
+    FILE *mounts = fopen("/proc/self/mountinfo", "re");
+    mounted m;
+    char line[2 * PATH_MAX + 512];
+    while (mounts && fgets(line, sizeof line, mounts))
+        if (read_mount(line, &m))
+            for (brood__hierarchy i = BROOD__UNIFIED; i < BROOD__HIERARCHIES; i++)
+                if (!mount_points[i] && has_hierarchy(&m, i))
+                    mount_points[i] = strdup(unescaped(m.point));
     if (mounts)
-        endmntent(mounts);
+        fclose(mounts);
 }
 
 /* A descriptor of its root, or a negative errno. */
