@@ -5,6 +5,8 @@
  *     brood     brood_child_kill_owned, by cgroup or by holder as the host allows; it is said which
  *     host      the host of such a tree is killed by SIGKILL
  *     bare      one write to the cgroup.kill of a cgroup made for it: the limit
+ *     watched   a process with nothing else to do waits for the death of another, and then writes that: the limit for
+ *               `host`, since somebody has to wake up first
  *
  *     bench-tree VARIANT N
  */
@@ -13,8 +15,10 @@
 #include <brood.h>
 #include <fcntl.h>
 #include <mntent.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <uv.h>
 
@@ -122,18 +126,27 @@ static void write_word(const char *dir, const char *name, const char *word) {
     close(fd);
 }
 
+static pid_t start_in(const char *dir, const int fds[2]) {
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    write_word(dir, "cgroup.procs", "0");
+    dup2(fds[1], 1);
+    execl(forest, forest, count_text, (char *)NULL);
+    _exit(1);
+}
+
+static void remove_cgroup(const char *dir) {
+    while (rmdir(dir) < 0 && errno == EBUSY)
+        usleep(1000);
+}
+
 static void by_cgroup(void) {
     char dir[512];
     int fds[2];
     find_cgroups(dir, sizeof dir);
     open_pipe(fds);
-    pid_t pid = fork();
-    if (pid == 0) {
-        write_word(dir, "cgroup.procs", "0");
-        dup2(fds[1], 1);
-        execl(forest, forest, count_text, (char *)NULL);
-        _exit(1);
-    }
+    pid_t pid = start_in(dir, fds);
     close(fds[1]);
     wait_for_ready(fds[0]);
     bench_run_begin(&run);
@@ -141,13 +154,50 @@ static void by_cgroup(void) {
     wait_for_end(fds[0]);
     bench_run_end(&run, NULL);
     waitpid(pid, NULL, 0);
-    while (rmdir(dir) < 0 && errno == EBUSY)
-        usleep(1000);
+    remove_cgroup(dir);
+}
+
+static pid_t start_watcher(int kill_fd, pid_t watched, int fd) {
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    close(fd);
+    struct pollfd ended = {.fd = (int)syscall(SYS_pidfd_open, watched, 0), .events = POLLIN};
+    if (poll(&ended, 1, -1) != 1 || write(kill_fd, "1", 1) != 1)
+        bench_fail("the watcher", strerror(errno));
+    _exit(0);
+}
+
+static void by_watcher(void) {
+    char dir[512], path[600];
+    int fds[2];
+    find_cgroups(dir, sizeof dir);
+    snprintf(path, sizeof path, "%s/cgroup.kill", dir);
+    int kill_fd = open(path, O_WRONLY | O_CLOEXEC);
+    pid_t watched = fork();
+    if (watched == 0)
+        for (;;)
+            pause();
+    open_pipe(fds);
+    pid_t pid = start_in(dir, fds);
+    close(fds[1]);
+    wait_for_ready(fds[0]);
+    pid_t watcher = start_watcher(kill_fd, watched, fds[0]);
+    usleep(20000); /* until it waits */
+    bench_run_begin(&run);
+    kill(watched, SIGKILL);
+    wait_for_end(fds[0]);
+    bench_run_end(&run, NULL);
+    waitpid(pid, NULL, 0);
+    waitpid(watched, NULL, 0);
+    waitpid(watcher, NULL, 0);
+    close(kill_fd);
+    remove_cgroup(dir);
 }
 
 int main(int argc, char **argv) {
     if (argc != 3)
-        bench_fail("usage", "bench-tree brood|host|bare N");
+        bench_fail("usage", "bench-tree brood|host|bare|watched N");
     run.variant = argv[1];
     run.n = bench_number(argv[2]);
     run.c = run.n;
@@ -158,6 +208,8 @@ int main(int argc, char **argv) {
             by_brood();
         else if (strcmp(run.variant, "host") == 0)
             by_hosts_death();
+        else if (strcmp(run.variant, "watched") == 0)
+            by_watcher();
         else
             by_cgroup();
     }
