@@ -19,8 +19,10 @@ int main(int argc, char **argv) {
     int count = argc > 1 ? atoi(argv[1]) : 1;
     for (int i = 1; i < count; i++) { /* this one is of the tree as well */
         pid_t pid = fork();
-        if (pid < 0)
+        if (pid < 0) {
+            perror("bench-forest: fork");
             return 1;
+        }
         if (pid > 0 && i % 3 == 0)
             waitpid(pid, NULL, 0);
         if (pid == 0 && i % 3 != 0)
@@ -32,7 +34,9 @@ int main(int argc, char **argv) {
             stay();
         }
     }
-    if (write(1, "ready\n", 6) != 6)
+    if (write(1, "ready\n", 6) != 6) {
+        perror("bench-forest: write");
         return 1;
+    }
     stay();
 }

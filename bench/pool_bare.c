@@ -4,10 +4,13 @@
  * than. A worker writes its answers one at a time, as one must that does not know how long the next task takes, or (with
  * `together`) all that one read has brought at once.
  *
- *     bench-pool-bare each|together N WORKERS PREFETCH
+ * Or the worker is a program, which answers as it likes: one in Node shows what is Node's share.
+ *
+ *     bench-pool-bare each|together N WORKERS PREFETCH [WORKER...]
  */
 #include "bench.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -90,6 +93,8 @@ static size_t give(char *out) {
 
 static size_t answered(const char *line, char *out) {
     unsigned id, result;
+    if (*line == '"') /* "ready" */
+        return 0;
     read_number(read_number(line, "{\"id\":", &id), ",\"result\":", &result);
     if (id != result)
         bench_fail("an answer", "to another task");
@@ -97,13 +102,25 @@ static size_t answered(const char *line, char *out) {
     return give(out);
 }
 
-static int start_worker(void) {
+static void become(char **worker, int fd) {
+    enum { CHANNEL = 3 };
+    if (fd == CHANNEL ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, CHANNEL) < 0)
+        bench_fail("dup2", strerror(errno));
+    setenv("NODE_CHANNEL_FD", "3", 1);
+    setenv("NODE_CHANNEL_SERIALIZATION_MODE", "json", 1);
+    execvp(*worker, worker);
+    bench_fail(*worker, strerror(errno));
+}
+
+static int start_worker(char **worker) {
     int fds[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
         bench_fail("socketpair", strerror(errno));
     if (fork() == 0) {
         static end e;
         close(fds[0]);
+        if (*worker)
+            become(worker, fds[1]);
         for (e.fd = fds[1];;)
             read_lines(&e, work, !together);
     }
@@ -115,14 +132,14 @@ int main(int argc, char **argv) {
     static end ends[MOST_WORKERS];
     struct epoll_event events[MOST_WORKERS];
     char out[ROOM];
-    if (argc != 5)
-        bench_fail("usage", "bench-pool-bare each|together N WORKERS PREFETCH");
+    if (argc < 5)
+        bench_fail("usage", "bench-pool-bare each|together N WORKERS PREFETCH [WORKER...]");
     together = strcmp(argv[1], "together") == 0;
     run = (bench_run){.peer = "bare", .variant = argv[1], .n = bench_number(argv[2]), .c = bench_number(argv[4])};
     unsigned workers = bench_number(argv[3]);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     for (unsigned i = 0; i < workers && i < MOST_WORKERS; i++) {
-        ends[i].fd = start_worker();
+        ends[i].fd = start_worker(argv + 5);
         epoll_ctl(epoll, EPOLL_CTL_ADD, ends[i].fd, &(struct epoll_event){.events = EPOLLIN, .data.ptr = &ends[i]});
     }
     while (bench_next_round()) {

@@ -126,8 +126,8 @@ TEST(direct_cgroup_is_used_again_only_as_new) {
         RUN();
         CHECK_EQ(w->ended.code, 0);
         brood_child_close(w->child);
-        CHECK_EQ(access(path, F_OK) == 0, i == 1);
         CHECK_HAS(cgroup_of_one(), "/brood-");
+        CHECK_EQ(access(path, F_OK) == 0, i == 1);
     }
 }
 

@@ -548,6 +548,7 @@ static void compile_ownership(brood__compiled *c, const brood_options *o, brood_
         c->plan.instead_of_tree = inherits_terminal(&c->plan) ? BROOD_OWN_CHILD : BROOD_OWN_GROUP;
     c->plan.pid_namespace = o->pid_namespace;
     c->plan.accounting = o->accounting;
+    c->plan.counts_usage = o->on_empty != NULL;
     c->plan.needs_cgroup = o->require == BROOD_GUARANTEE_KERNEL && !o->pid_namespace;
     c->plan.tree = o->limits;
     c->plan.new_session = o->detached;

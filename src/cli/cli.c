@@ -70,6 +70,17 @@ void cli_remark(const char *command, const char *format, ...) {
     if (poll(&err, 1, 0) == 1 && write(STDERR_FILENO, line, len) < 0) {} /* room for PIPE_BUF bytes, and so for it */
 }
 
+const char *cli_error_text(int error) {
+    switch (error) {
+    case -EAGAIN:
+        return "too many processes (RLIMIT_NPROC or a pids limit; see ulimit -u)";
+    case -EMFILE:
+        return "too many open files in this process (RLIMIT_NOFILE; see ulimit -n)";
+    default:
+        return strerror(-error);
+    }
+}
+
 /* The file itself, so that what is printed is what is distributed. */
 __asm__(".pushsection .rodata.brood_license, \"a\"\n"
         "brood_license:\n"

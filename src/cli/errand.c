@@ -51,7 +51,3 @@ void errand_run(errand *e) {
     uv_ref((uv_handle_t *)&e->returned);
     uv_sem_post(&e->wanted);
 }
-
-const char *errand_error_text(int error) {
-    return error == -EAGAIN ? "too many processes (RLIMIT_NPROC or a pids limit; see ulimit -u)" : strerror(-error);
-}

@@ -31,7 +31,4 @@ int errand_open(errand *e, uv_loop_t *loop);
 /** Have the work done once, if it is not under way. It keeps the loop alive. */
 void errand_run(errand *e);
 
-/** What to say when a thread could not be made. */
-const char *errand_error_text(int error);
-
 #endif

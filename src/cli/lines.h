@@ -35,7 +35,7 @@ typedef struct lines {
     char buffer[LINES_READ_SIZE];
 } lines;
 
-/** Before all others: 0, or a negative errno, for which errand_error_text has words. */
+/** Before all others: 0, or a negative errno, for which cli_error_text has words. */
 int lines_open(lines *l, uv_loop_t *loop);
 
 /** Begin, or go on after a pause. Harmless at any time. on_line may come within the call. */

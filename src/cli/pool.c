@@ -387,12 +387,12 @@ static int do_batch(const batch_options *options, char *const *command) {
     b.epoll = -1;
     int r = open_loop(&b);
     if (r < 0) {
-        cli_complain("pool", "the event loop: %s", strerror(-r));
+        cli_complain("pool", "the event loop: %s", cli_error_text(r));
         return CLI_FAILED;
     }
     r = lines_open(&b.lines, &b.loop);
     if (r < 0) {
-        cli_complain("pool", "thread: %s", errand_error_text(r));
+        cli_complain("pool", "thread: %s", cli_error_text(r));
         return CLI_FAILED;
     }
     int status = work(&b);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "text.h"
 
@@ -126,8 +127,11 @@ enum { MOST_CPUS = 8192, MOST_PIDS = 4194304 }; /* Linux has no more */
 
 static int read_size(const char *text, void *field, args_problem *problem) {
     uint64_t *bytes = field;
-    if (text_read_size(text, bytes) < 0 || *bytes == 0 || *bytes > INT64_MAX)
-        return args_refuse(problem, "not a size; write 512M, 2G or a number of bytes");
+    int r = text_read_size(text, bytes);
+    if (r == -ERANGE || (r == 0 && *bytes > INT64_MAX))
+        return args_refuse(problem, "more than any machine has");
+    if (r < 0 || *bytes == 0)
+        return args_refuse(problem, "not a size; write 512M, 1.5G or a number of bytes");
     return 0;
 }
 
@@ -142,6 +146,9 @@ static int read_cpus(const char *text, void *field, args_problem *problem) {
     uint64_t *percent = field;
     if (text_read_percent(text, percent) < 0 || *percent == 0 || *percent > MOST_CPUS * 100)
         return args_refuse(problem, "not a number of CPUs; write 2, 1.5 or 150%%");
+    long here = sysconf(_SC_NPROCESSORS_CONF);
+    if (!strchr(text, '%') && here > 0 && *percent > (uint64_t)here * 100)
+        return args_refuse(problem, "more CPUs than there are here (%ld); 150%% is one and a half", here);
     return 0;
 }
 

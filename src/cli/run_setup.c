@@ -21,7 +21,7 @@ enum { MOST_OTHERS = 1024 }; /* the library's limit */
 
 int run_fail(run *r, brood_step step, const char *what, int code) {
     r->failure = (brood_failure){.code = code, .step = step};
-    snprintf(r->failure.message, sizeof r->failure.message, "%s: %s", what, strerror(-code));
+    snprintf(r->failure.message, sizeof r->failure.message, "%s: %s", what, cli_error_text(code));
     return code;
 }
 

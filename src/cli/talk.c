@@ -438,12 +438,12 @@ static int talk_with(const talk_options *options, char *const *command) {
     k.options = options;
     int r = open_loop(&k);
     if (r < 0) {
-        cli_complain("talk", "the event loop: %s", strerror(-r));
+        cli_complain("talk", "the event loop: %s", cli_error_text(r));
         return CLI_FAILED;
     }
     r = open_threads(&k);
     if (r < 0) {
-        cli_complain("talk", "thread: %s", errand_error_text(r));
+        cli_complain("talk", "thread: %s", cli_error_text(r));
         return CLI_FAILED;
     }
     int status = converse(&k, command);

@@ -48,20 +48,20 @@ static bool multiply_add(uint64_t *value, uint64_t factor, uint64_t more) {
     return !__builtin_mul_overflow(*value, factor, value) && !__builtin_add_overflow(*value, more, value);
 }
 
-/* The digits after the point, as a share of `factor`, rounded up: what is not zero must not become zero. Digits beyond
- * the ninth only count as "more than nothing". */
+/* The digits after the point, as a share of `factor`, rounded up: what is not zero must not become zero. Digits for which
+ * there is no room, which is for nine beside a day in ms and for six beside a TiB, only count as "more than nothing". */
 static uint64_t read_fraction(const char **cursor, uint64_t factor) {
     uint64_t digits = 0, scale = 1;
     bool rest = false;
     for (; isdigit((unsigned char)**cursor); ++*cursor) {
-        if (scale < UINT64_C(1000000000)) {
+        if (scale < UINT64_C(1000000000) && scale * 10 <= UINT64_MAX / factor) {
             digits = digits * 10 + (uint64_t)(**cursor - '0');
             scale *= 10;
         } else {
             rest |= **cursor != '0';
         }
     }
-    uint64_t share = digits * factor; /* below 1e9 times a day in ms: fits */
+    uint64_t share = digits * factor;
     return share / scale + (share % scale != 0 || rest);
 }
 
@@ -126,15 +126,7 @@ int text_read_number(const char *text, unsigned base, uint64_t *ret_number) {
 }
 
 int text_read_size(const char *text, uint64_t *ret_bytes) {
-    uint64_t number = 0;
-    int r = read_digits(&text, 10, &number);
-    uint64_t factor = find_unit(size_units, text);
-    if (r == -EINVAL || factor == 0)
-        return -EINVAL;
-    if (r < 0 || !multiply_add(&number, factor, 0))
-        return -ERANGE;
-    *ret_bytes = number;
-    return 0;
+    return read_quantity(text, size_units, ret_bytes);
 }
 
 const char *text_write_size(uint64_t bytes, char *ret_text, size_t size) {

@@ -23,6 +23,33 @@
 
 #define WAIT_MS 1000
 
+/* --- what is used --- */
+
+static uint64_t value_of(const char *text, const char *word) {
+    const char *at = strstr(text, word);
+    return at ? strtoull(at + strlen(word), NULL, 10) : 0;
+}
+
+/* By whoever was in that cgroup. */
+static brood_usage usage_of(const brood__cell *cell) {
+    brood_usage usage = {0};
+    char text[1024];
+    if (brood__read_at(cell->dir.fd, "cpu.stat", text, sizeof text) > 0) {
+        usage.user_us = value_of(text, "user_usec ");
+        usage.system_us = value_of(text, "system_usec ");
+    }
+    if (cell->keeps_peak && brood__read_at(cell->dir.fd, "memory.peak", text, sizeof text) > 0)
+        usage.tree_peak_kb = strtoull(text, NULL, 10) / 1024;
+    return usage;
+}
+
+static void count_usage(brood__direct *d) {
+    brood_usage usage = usage_of(&d->cell);
+    usage.user_us -= d->usage.user_us;
+    usage.system_us -= d->usage.system_us;
+    d->usage = usage;
+}
+
 /* --- the start --- */
 
 /* Such a child would be the first of a namespace, and be nobody's there; and all end in which the first has ended. */
@@ -62,6 +89,9 @@ int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *r
         brood__guard_done();
         return 1;
     }
+    d.counts = plan->counts_usage;
+    if (d.counts)
+        d.usage = usage_of(&d.cell);
     plan->born_in = d.cell.dir.fd;
     int r = brood__start(plan, ret_process, &failure);
     plan->born_in = 0;
@@ -110,26 +140,6 @@ int brood__direct_try(void) {
 
 /* --- whether anything is left --- */
 
-static uint64_t value_of(const char *text, const char *word) {
-    const char *at = strstr(text, word);
-    return at ? strtoull(at + strlen(word), NULL, 10) : 0;
-}
-
-static void count_usage(brood__direct *d) {
-    char text[1024];
-    uint64_t user_us = 0, system_us = 0;
-    if (brood__read_at(d->cell.dir.fd, "cpu.stat", text, sizeof text) > 0) {
-        user_us = value_of(text, "user_usec ");
-        system_us = value_of(text, "system_usec ");
-    }
-    d->usage.user_us = user_us - d->cell.user_us;
-    d->usage.system_us = system_us - d->cell.system_us;
-    d->cell.user_us = user_us;
-    d->cell.system_us = system_us;
-    if (d->cell.keeps_peak && brood__read_at(d->cell.dir.fd, "memory.peak", text, sizeof text) > 0)
-        d->usage.tree_peak_kb = strtoull(text, NULL, 10) / 1024;
-}
-
 /* From then on the file tells what is new. */
 static bool is_empty(const brood__direct *d) {
     char text[128];
@@ -148,7 +158,8 @@ void brood__direct_look(brood__direct *d) {
     if (d->empty || !brood__direct_is(d) || !is_empty(d))
         return;
     d->empty = true;
-    count_usage(d);
+    if (d->counts)
+        count_usage(d);
 }
 
 /* --- signals --- */

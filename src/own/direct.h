@@ -12,15 +12,17 @@
 #include <brood/process.h>
 
 typedef struct brood__direct {
-    brood__cell cell;  /* none: the tree is not of this kind */
-    bool ending;       /* it was sent SIGKILL */
-    bool let_go;       /* nothing ends it any more */
-    bool frozen;       /* nothing of it is to run */
-    bool empty;        /* nothing of it is left */
-    int kills;         /* since it is being ended */
-    pid_t program;     /* 0: it has ended */
-    int program_fd;    /* its pidfd, which is not ours to close */
-    brood_usage usage; /* of all of it, once it is empty: what its cgroup has counted; else 0 */
+    brood__cell cell; /* none: the tree is not of this kind */
+    bool ending;      /* it was sent SIGKILL */
+    bool let_go;      /* nothing ends it any more */
+    bool frozen;      /* nothing of it is to run */
+    bool empty;       /* nothing of it is left */
+    int kills;        /* since it is being ended */
+    pid_t program;    /* 0: it has ended */
+    int program_fd;   /* its pidfd, which is not ours to close */
+    bool counts;      /* its usage is asked for */
+    brood_usage
+        usage; /* of all of it, once it is empty: what its cgroup has counted; before that, what it had already */
 } brood__direct;
 
 #define BROOD__DIRECT_NONE ((brood__direct){.cell = BROOD__CELL_NONE})

@@ -383,12 +383,9 @@ static void refuse(int error, const char *path) {
     snprintf(g.refused_path, sizeof g.refused_path, "%s", path);
 }
 
-/* One that is alive, and in this process's own cgroup. */
-static int find_guard(void) {
-    char path[PATH_MAX];
+/* One that is alive, and in this process's own cgroup, which is that. */
+static int find_guard(const char *path) {
     int r = 0;
-    if (!brood__place_path(path, sizeof path))
-        return -ENOENT;
     if (g.host != getpid())
         forget();
     if (g.dir.fd >= 0 && !is_whole())
@@ -411,13 +408,16 @@ static int find_guard(void) {
 }
 
 int brood__cell_take(brood__cell *ret) {
+    char path[PATH_MAX];
+    if (!brood__place_path(path, sizeof path))
+        return -ENOENT;
     pthread_mutex_lock(&lock);
-    int r = find_guard();
+    int r = find_guard(path);
     if (r == 0 && !reuse_cell(ret))
         r = make_cell(ret);
     if (r == -ENOENT && g.taken == 0 && g.dir.fd >= 0) { /* somebody has taken it away */
         give_up_guard();
-        r = find_guard();
+        r = find_guard(path);
         r = r < 0 ? r : make_cell(ret);
     }
     g.taken += r == 0;
@@ -435,7 +435,7 @@ void brood__cell_give(brood__cell *c) {
     pthread_mutex_lock(&lock);
     bool ours = is_ours(c);
     g.taken -= ours;
-    if (ours && g.spare_count < MOST_SPARE && !c->keeps_peak && !c->killed && is_as_new(c))
+    if (ours && g.spare_count < MOST_SPARE && !c->keeps_peak && !c->killed) /* whether as new the next start will see */
         g.spare[g.spare_count++] = *c;
     else if (ours)
         discard_cell(c);

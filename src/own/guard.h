@@ -30,7 +30,6 @@ typedef struct brood__cell {
     uint32_t number;
     bool keeps_peak;                  /* it counts memory, and never forgets: so it is one tree's only */
     bool killed;                      /* so is one that was killed: Linux 6.18 kills what is started into it later */
-    uint64_t user_us, system_us;      /* what it had used before the tree */
     char name[BROOD__CELL_NAME_SIZE]; /* in that of all; the end of its path */
 } brood__cell;
 

@@ -73,6 +73,7 @@ typedef struct brood__plan {
     bool ignores_ends;     /* it starts with SIGCHLD ignored */
     bool pid_namespace;    /* a holder's: it is the first process of one */
     bool accounting;       /* a tree's: it has a holder */
+    bool counts_usage;     /* a tree's: what it has used is asked for */
     int new_namespaces;    /* more flags for clone(2) */
     bool needs_cgroup;     /* a holder's: it is not to be started without */
     int instead_of_tree;   /* brood_ownership; what is owned where no tree can be. DEFAULT: it fails */

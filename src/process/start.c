@@ -432,7 +432,10 @@ int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood
     switch ((brood_step)report->step) {
     case BROOD_STEP_STDIO:
         subject = number;
-        hint = report->error == ENOMEM && plan->tree.memory ? "its memory limit leaves no room for it" : NULL;
+        if (report->error == ENOMEM && plan->tree.memory) { /* whichever slot it was */
+            subject = plan->file;
+            hint = "its memory limit leaves no room for it";
+        }
         break;
     case BROOD_STEP_LIMIT:
         subject = limit_name(report->index) ? limit_name(report->index) : number;

@@ -16,6 +16,8 @@ is "$err" ""
 for wrong in 0 1X -5; do refused "--memory $wrong: not a size" "--memory=$wrong" -- true; done
 for wrong in none 0 9999999999; do refused "--pids $wrong: not a number of processes" --pids $wrong -- true; done
 for wrong in 0 1.5.5 20%% 1e3; do refused "--cpu $wrong: not a number of CPUs" --cpu $wrong -- true; done
+refused "--memory 17179869184G: more than any machine has" --memory 17179869184G -- true
+refused "--cpu 8192: more CPUs than there are here" --cpu 8192 -- true
 refused "--cpu-time 0: not a time" --cpu-time 0 -- true
 for wrong in 0 1X none; do refused "--io-read $wrong: not a size" --io-read $wrong -- true; done
 refused "--io-write is for a tree" --own group --io-write 1M -- true
