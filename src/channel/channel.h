@@ -140,8 +140,9 @@ void brood__channel_unpin(brood_channel *channel);
 void brood__channel_run_soon(brood_channel *channel);
 /* The same after this time, if the loop lives so long. It keeps none alive. */
 void brood__channel_wake_after(brood_channel *channel, uint64_t ms);
-/* The body, in our size; or why it cannot be sent. */
-int brood__channel_may_send(const brood_channel *channel, const brood_body *body, size_t size, brood_body *ret_body);
+/* The body, or where that is not of our size, a copy of it in `room`; or why it cannot be sent. */
+int brood__channel_may_send(const brood_channel *channel, const brood_body *body, size_t size, brood_body *room,
+                            const brood_body **ret_body);
 /*
  * Put a message into the queue: what `write` makes of the body; its descriptors go with it. `id`: appended to it, which
  * is an object then; 0: none. Returns what brood_channel_send does.

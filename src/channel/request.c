@@ -165,8 +165,9 @@ void brood__request_write(brood_writer *w, const brood_body *body) {
 int brood_channel_request_sized(brood_channel *c, const brood_body *given, size_t size, uint64_t timeout_ms,
                                 brood_on_reply on_reply, void *data, uint64_t *ret_ticket) {
     brood__requests *r = &c->requests;
-    brood_body body;
-    int result = brood__channel_may_send(c, given, size, &body);
+    brood_body room;
+    const brood_body *body;
+    int result = brood__channel_may_send(c, given, size, &room, &body);
     if (result < 0)
         return result;
     waiting *w = brood__alloc(sizeof *w);
@@ -175,7 +176,7 @@ int brood_channel_request_sized(brood_channel *c, const brood_body *given, size_
     *w = (waiting){.id = r->last + 1, .deadline_us = BROOD__NEVER, .on_reply = on_reply, .data = data};
     if (timeout_ms > 0 && timeout_ms < BROOD_FOREVER)
         w->deadline_us = brood__after_ms(brood__now_us(), timeout_ms);
-    result = brood__channel_queue(c, &body, w->id, brood__request_write, body.fd_count > 0 ? sent : NULL,
+    result = brood__channel_queue(c, body, w->id, brood__request_write, body->fd_count > 0 ? sent : NULL,
                                   (void *)(uintptr_t)w->id);
     if (result < 0) {
         brood__free(w);

@@ -233,15 +233,15 @@ void brood__body_write(brood_writer *w, const brood_body *body) {
         brood_writer_value(w, *body->value);
 }
 
-int brood__channel_may_send(const brood_channel *c, const brood_body *given, size_t size, brood_body *ret_body) {
-    brood_body body = {0};
-    if (!given || size > sizeof body)
+int brood__channel_may_send(const brood_channel *c, const brood_body *body, size_t size, brood_body *room,
+                            const brood_body **ret_body) {
+    if (!body || size > sizeof *body)
         return -EINVAL;
-    if (size == sizeof body)
-        body = *given;
-    else
-        memcpy(&body, given, size);
-    if ((body.json != NULL) + (body.write != NULL) + (body.value != NULL) != 1 || (body.fd_count > 0 && !body.fds))
+    if (size < sizeof *body) {
+        *room = (brood_body){0};
+        body = memcpy(room, body, size);
+    }
+    if ((body->json != NULL) + (body->write != NULL) + (body->value != NULL) != 1 || (body->fd_count > 0 && !body->fds))
         return -EINVAL;
     if (c->writing)
         return -EDEADLK;
@@ -325,9 +325,10 @@ int brood__channel_queue_frame(brood_channel *c, const char *frame, size_t len) 
 
 int brood_channel_send_sized(brood_channel *c, const brood_body *given, size_t size, brood_on_sent on_sent,
                              void *data) {
-    brood_body body;
-    int r = brood__channel_may_send(c, given, size, &body);
-    return r < 0 ? r : brood__channel_queue(c, &body, 0, brood__body_write, on_sent, data);
+    brood_body room;
+    const brood_body *body;
+    int r = brood__channel_may_send(c, given, size, &room, &body);
+    return r < 0 ? r : brood__channel_queue(c, body, 0, brood__body_write, on_sent, data);
 }
 
 int brood_channel_send_json(brood_channel *c, const char *json, size_t len) {
