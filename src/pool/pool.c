@@ -36,7 +36,8 @@ void brood__pool_tell(brood_pool *pool, const brood_pool_event *event) {
     if (!pool->options.on_event)
         return;
     brood_pool_event told = *event;
-    told.time_us = brood__now_us();
+    if (told.time_us == 0)
+        told.time_us = brood__now_us();
     pool->options.on_event(pool, &told, pool->options.data);
 }
 

@@ -248,7 +248,7 @@ void brood__pool_tell(brood_pool *pool, const brood_pool_event *event);
 /* Whether that could be sent: 0, or what sending it would return. */
 int brood__body_check(brood_pool *pool, const brood_body *body, size_t size);
 /* It has ended, in whatever list it is: tell that now, and forget it. Within uv_run only. */
-void brood__task_end(brood_pool *pool, brood__task *task, brood_outcome *outcome);
+void brood__task_end(brood_pool *pool, brood__task *task, brood_outcome *outcome, uint64_t now);
 /* The same with the next turn; `why` is static text, or the pool's. */
 void brood__task_finish(brood_pool *pool, brood__task *task, brood_fate fate, const char *why);
 /* Those whose outcome is due. */

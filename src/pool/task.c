@@ -279,8 +279,8 @@ void brood__task_finish(brood_pool *pool, brood__task *t, brood_fate fate, const
     brood__pool_go_soon(pool);
 }
 
-void brood__task_end(brood_pool *pool, brood__task *t, brood_outcome *outcome) {
-    uint64_t now = brood__now_us(), begun = t->begun_us ? t->begun_us : now;
+void brood__task_end(brood_pool *pool, brood__task *t, brood_outcome *outcome, uint64_t now) {
+    uint64_t begun = t->begun_us ? t->begun_us : now;
     leave_list(pool, t);
     brood__tickets_remove(&pool->tickets, t);
     outcome->ticket = t->ticket;
@@ -293,6 +293,7 @@ void brood__task_end(brood_pool *pool, brood__task *t, brood_outcome *outcome) {
         brood__times_add(&pool->stats.run, outcome->run_us);
     }
     brood__pool_tell(pool, &(brood_pool_event){.kind = BROOD_POOL_TASK_DONE,
+                                               .time_us = now,
                                                .ticket = t->ticket,
                                                .worker = t->number,
                                                .attempt = t->attempts,
@@ -307,7 +308,7 @@ void brood__task_end(brood_pool *pool, brood__task *t, brood_outcome *outcome) {
 void brood__task_tell_finished(brood_pool *pool) {
     while (!brood__list_empty(&pool->finished)) {
         brood__task *t = BROOD__OUTER(pool->finished.next, brood__task, node);
-        brood__task_end(pool, t, &(brood_outcome){.fate = (brood_fate)t->fate, .message = t->why});
+        brood__task_end(pool, t, &(brood_outcome){.fate = (brood_fate)t->fate, .message = t->why}, brood__now_us());
     }
 }
 

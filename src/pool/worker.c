@@ -61,14 +61,14 @@ static void leave_if_idle(brood__worker *w, const char *why) {
 /* --- its tasks --- */
 
 /* It is at work at its oldest task from now on. */
-static void begin_oldest(brood__worker *w) {
+static void begin_oldest(brood__worker *w, uint64_t now) {
     brood__task *t = oldest(w);
     if (t)
-        t->begun_us = brood__now_us();
+        t->begun_us = now;
     wake_for(w);
 }
 
-static void take_from(brood__worker *w, brood__task *t) {
+static void take_from(brood__worker *w, brood__task *t, uint64_t now) {
     bool was_oldest = w->tasks.next == &t->node;
     brood__list_remove(&t->node);
     t->worker = NULL;
@@ -76,7 +76,7 @@ static void take_from(brood__worker *w, brood__task *t) {
         w->guilty = NULL;
     brood__worker_set_load(w, w->load - 1);
     if (was_oldest)
-        begin_oldest(w);
+        begin_oldest(w, now);
     if (w->state == BROOD__WORKER_RETIRING && !w->broken_off) /* else it is stopped, from within uv_run */
         leave_if_idle(w, "it has ended its last task");
 }
@@ -89,9 +89,11 @@ static void fds_sent(brood_channel *channel, int error, void *data) {
         t->worker != w)
         return;
     brood__pool_pin(pool);
-    take_from(w, t);
-    brood__task_end(
-        pool, t, &(brood_outcome){.fate = BROOD_FATE_FAILED, .message = "its worker could not take its descriptors"});
+    uint64_t now = brood__now_us();
+    take_from(w, t, now);
+    brood__task_end(pool, t,
+                    &(brood_outcome){.fate = BROOD_FATE_FAILED, .message = "its worker could not take its descriptors"},
+                    now);
     brood__pool_go(pool);
     brood__pool_unpin(pool);
 }
@@ -131,14 +133,17 @@ int brood__worker_send(brood__worker *w, brood__task *t) {
     brood__worker_set_load(w, w->load + 1);
     if (w->load == 1)
         wake_for(w);
-    brood__worker_tell(
-        w, (brood_pool_event){.kind = BROOD_POOL_TASK_SENT, .ticket = t->ticket, .attempt = t->attempts, .detail = ""});
+    brood__worker_tell(w, (brood_pool_event){.kind = BROOD_POOL_TASK_SENT,
+                                             .time_us = t->begun_us,
+                                             .ticket = t->ticket,
+                                             .attempt = t->attempts,
+                                             .detail = ""});
     return 0;
 }
 
 static void requeue(brood__worker *w, brood__task *t, const char *why) {
-    uint64_t begun = t->begun_us;
-    take_from(w, t);
+    uint64_t begun = t->begun_us, now = brood__now_us();
+    take_from(w, t, now);
     t->begun_us = 0;
     t->number = 0;
     w->pool->stats.requeued++;
@@ -146,7 +151,7 @@ static void requeue(brood__worker *w, brood__task *t, const char *why) {
     brood__worker_tell(w, (brood_pool_event){.kind = BROOD_POOL_TASK_REQUEUED,
                                              .ticket = t->ticket,
                                              .attempt = t->attempts + 1,
-                                             .run_us = brood__now_us() - begun,
+                                             .run_us = now - begun,
                                              .detail = why});
 }
 
@@ -157,10 +162,11 @@ static void blame(brood__worker *w, brood__task *t, const brood_exit *ended, con
         return;
     }
     brood_fate fate = (brood_fate)w->fate;
-    take_from(w, t);
+    uint64_t now = brood__now_us();
+    take_from(w, t, now);
     brood__task_end(
         w->pool, t,
-        &(brood_outcome){.fate = fate, .message = how, .worker_exit = fate == BROOD_FATE_CRASHED ? ended : NULL});
+        &(brood_outcome){.fate = fate, .message = how, .worker_exit = fate == BROOD_FATE_CRASHED ? ended : NULL}, now);
 }
 
 static void forgive(brood__worker *w, brood__task *t) {
@@ -245,10 +251,10 @@ static void see_answer(brood__worker *w, brood__task *t, const brood_message *me
     w->answered = true;
     brood__pool_see_success(w->pool);
     w->done++;
-    take_from(w, t);
+    take_from(w, t, w->heard_us);
     if (w->done >= w->done_most || takes_too_much(w))
         brood__worker_make_due(w);
-    brood__task_end(w->pool, t, &outcome);
+    brood__task_end(w->pool, t, &outcome, w->heard_us);
 }
 
 static void see_message(brood__worker *w, const brood_message *came) {
@@ -415,7 +421,7 @@ void brood__worker_break_off(brood__worker *w, brood__task *t, const char *why) 
     w->innocent = true;
     w->broken_off = why;
     w->pool->broken_off = true;
-    take_from(w, t);
+    take_from(w, t, brood__now_us());
     brood__pool_go_soon(w->pool);
 }
 
@@ -464,9 +470,10 @@ static void time_out(brood__worker *w, brood__task *t, const char *why) {
         brood__worker_stop(w, why);
         return;
     }
-    take_from(w, t);
+    uint64_t now = brood__now_us();
+    take_from(w, t, now);
     brood__worker_stop(w, why);
-    brood__task_end(w->pool, t, &(brood_outcome){.fate = BROOD_FATE_TIMED_OUT, .message = why});
+    brood__task_end(w->pool, t, &(brood_outcome){.fate = BROOD_FATE_TIMED_OUT, .message = why}, now);
 }
 
 static void late(brood__worker *w) {
