@@ -6,6 +6,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -117,7 +119,7 @@ TEST(direct_cgroup_is_used_again_only_as_new) {
         RUN_UNTIL(strstr(w->out.bytes, "ready"));
         const char *path = path_of(w->pid);
         if (i == 0)
-            CHECK_EQ(mkdir(test_format("%s/inner", path), 0755), 0);
+            CHECK_EQ(mkdir(test_format("%s/.inner", path), 0755), 0);
         else
             CHECK_EQ(brood_child_freeze(w->child), 0);
         if (i == 1)
@@ -404,6 +406,8 @@ TEST(direct_start_is_not_in_the_cgroup_of_somebody_else) {
     if (!outer || mkdir(path, 0755) < 0)
         SKIP("no cgroup can be made here");
     const char *in = test_format("%s/cgroup.procs", path), *out = test_format("%s/cgroup.procs", outer);
+    const char *before = output_of(BROOD_ARGS("cat", "/proc/self/cgroup")); /* whatever was looked for then */
+    CHECK_HAS(before, "0::/");
     bool alone = test_write_existing(in, "0") && unshare(CLONE_NEWCGROUP) == 0;
     const char *text = alone ? output_of(BROOD_ARGS("cat", "/proc/self/cgroup")) : "";
     CHECK(test_write_existing(out, "0"));
@@ -412,6 +416,44 @@ TEST(direct_start_is_not_in_the_cgroup_of_somebody_else) {
         SKIP("no cgroup namespace can be made here");
     CHECK_HAS(text, "0::/");
     CHECK_LACKS(text, "0::/..");
+}
+
+/* By whoever may write there: the kernel kills what is started into it later (Linux 6.18). */
+TEST(direct_cgroup_that_somebody_has_killed_is_not_used_again) {
+    NEED_DIRECT;
+    const char *first = cgroup_of_one();
+    CHECK(test_write_existing(test_format("%s/cgroup.kill", first), "1"));
+    for (int i = 0; i < 3; i++)
+        CHECK(starts_directly());
+}
+
+TEST(direct_cgroup_that_was_given_away_is_not_used_again) {
+    NEED_DIRECT;
+    const char *first = cgroup_of_one();
+    struct stat now;
+    CHECK_EQ(chmod(first, 0777), 0);
+    CHECK_EQ(stat(cgroup_of_one(), &now), 0);
+    CHECK_EQ(now.st_mode & 0777, 0755);
+    CHECK_EQ(access(first, F_OK), -1);
+}
+
+/* Somebody has moved it, as who may write to cgroups can, and taken away what it was in. */
+TEST(direct_tree_without_its_cgroup_is_no_busy_loop) {
+    NEED_DIRECT;
+    watch *w = watch_new();
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    const char *path = path_of(w->pid), *procs = test_format("%s/cgroup.procs", test_cgroup());
+    CHECK(test_write_existing(procs, test_format("%d", (int)w->pid)));
+    struct pollfd loop = {.fd = uv_backend_fd(t->loop), .events = POLLIN};
+    WAIT_UNTIL(poll(&loop, 1, 0) == 1); /* that it is empty */
+    WAIT_UNTIL(rmdir(path) == 0);
+    RUN_UNTIL(brood_child_guarantee(w->child) == BROOD_GUARANTEE_BEST_EFFORT);
+    CHECK_EQ(poll(&loop, 1, 0), 0);
+    CHECK_EQ(w->exits, 0);
+    brood_child_close(w->child);
+    RUN();
+    CHECK(test_process_gone(w->pid));
 }
 
 /* --- the guard in bad hands --- */
@@ -486,6 +528,8 @@ TEST_TORTURE(direct_guard_is_killed_and_missed_at_once) {
         CHECK_EQ(kill(guard, SIGKILL), 0);
         if (t->torture) { /* there may be none to follow it, for want of something */
             test_idle(10);
+            if (!test_failed() && (w->exits || test_process_gone(w->pid)))
+                abort(); /* but none that takes the tree along */
             break;
         }
         while ((guard_of(getpid()) == guard || guard_of(getpid()) == 0) && !test_failed())
@@ -534,6 +578,29 @@ TEST(direct_tree_is_thawed_by_a_host_that_has_no_descriptor_left) {
     CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
     CHECK_EQ(brood_child_freeze(w->child), 0);
     CHECK_EQ(brood_child_thaw(w->child), 0);
+    brood_child_close(w->child);
+    RUN();
+}
+
+/* By a host that takes it for one of its own. */
+TEST(direct_tree_outlives_the_loss_of_a_descriptor) {
+    NEED_DIRECT;
+    watch *w = watch_new();
+    const char *own = test_cgroup();
+    size_t len = strlen(own) - (own[strlen(own) - 1] == '/');
+    int lost = 0;
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "hold"), TREE);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    for (int fd = 3; fd < 64; fd++) {
+        char path[PATH_MAX] = "";
+        ssize_t n = readlink(test_format("/proc/self/fd/%d", fd), path, sizeof path - 1);
+        if (n > 0 && strncmp(path, own, len) == 0 && !strchr(path + len + 1, '/') && close(fd) == 0)
+            lost++; /* the host's cgroup, and the one that all trees are in */
+    }
+    CHECK_EQ(lost, 2);
+    CHECK(starts_directly());
+    CHECK_EQ(w->exits, 0);
+    CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_KERNEL);
     brood_child_close(w->child);
     RUN();
 }

@@ -31,6 +31,12 @@ void brood__child_stop_watching(brood_child *c) {
     c->guarded = false;
 }
 
+static void give_up_owned(brood_child *c) {
+    brood__child_stop_watching(c);
+    brood__owned_done(&c->owned);
+    brood__guard_seek(c->loop);
+}
+
 /* --- memory --- */
 
 void brood__child_free_if_unused(brood_child *c) {
@@ -102,7 +108,7 @@ void brood__child_tell(brood__post *post) {
     brood__child_tell_spawn(c);
     tell_empty(c);
     if (c->state == BROOD__ENDED && !c->watch.waiting)
-        brood__owned_done(&c->owned);
+        give_up_owned(c);
     if (c->orphan)
         tell_orphan(c);
     else
@@ -393,8 +399,7 @@ static void finish(brood_child *c) {
     bool told = c->ended_us > 0, goes = c->closed || c->self_closing;
     brood__child_become(c, BROOD__ENDED);
     if (goes || brood__deadlines_stopping(&c->deadlines) || !brood__owned_lives_on(&c->owned)) {
-        brood__child_stop_watching(c);
-        brood__owned_done(&c->owned);
+        give_up_owned(c);
     }
     if (!told) {
         brood__trace("close", c->exit.pid, 0, NULL);
@@ -446,8 +451,7 @@ void brood__child_dispose(brood_child *c) {
     brood__child_become(c, BROOD__GONE);
     brood__abort_unlisten(&c->abort_listener);
     brood__child_close_timer(c);
-    brood__child_stop_watching(c);
-    brood__owned_done(&c->owned);
+    give_up_owned(c);
 }
 
 /* --- exit --- */

@@ -77,7 +77,7 @@ static void visit_all(visit *v, int parent_fd, const char *name, int depth) {
     visit_listed(v, dir);
     DIR *entries = fdopendir(dir);
     for (struct dirent *entry; depth > 0 && entries && (entry = readdir(entries));)
-        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+        if (entry->d_type == DT_DIR && !brood__is_dots(entry->d_name))
             visit_all(v, dir, entry->d_name, depth - 1);
     if (entries)
         closedir(entries);
@@ -118,7 +118,7 @@ static bool remove_empty(int parent_fd, const char *name, int depth) {
     int dir = open_dir(parent_fd, name);
     DIR *entries = dir < 0 ? NULL : fdopendir(dir);
     for (struct dirent *entry; depth > 0 && entries && (entry = readdir(entries));)
-        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+        if (entry->d_type == DT_DIR && !brood__is_dots(entry->d_name))
             remove_empty(dir, entry->d_name, depth - 1);
     if (entries)
         closedir(entries);

@@ -55,7 +55,7 @@ static void count_usage(brood__direct *d) {
 /* Such a child would be the first of a namespace, and be nobody's there; and all end in which the first has ended. */
 static bool has_children_elsewhere(void) {
     struct stat own, theirs;
-    return stat("/proc/self/ns/pid", &own) < 0 || stat("/proc/self/ns/pid_for_children", &theirs) < 0 ||
+    return stat("/proc/thread-self/ns/pid", &own) < 0 || stat("/proc/thread-self/ns/pid_for_children", &theirs) < 0 ||
            own.st_ino != theirs.st_ino;
 }
 
@@ -78,10 +78,15 @@ static bool is_passing(int error) {
     return brood__is_shortage(error) || error == -EAGAIN || error == -EINTR;
 }
 
-int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *ret_process, brood_failure *why) {
+/* It is the cgroup, and not the program or a want of something. */
+static bool cannot_be_in(int error, const brood_failure *failure) {
+    return failure->step == BROOD_STEP_CLONE && !is_passing(error);
+}
+
+/* 1: it cannot be had; *ret_failure is for what is below 0. */
+static int try_start(brood__plan *plan, brood__direct *ret, brood__process *ret_process, brood_failure *ret_failure) {
     brood__direct d = BROOD__DIRECT_NONE;
-    brood_failure failure;
-    if (!brood__has(BROOD__DIRECT) || needs_holder(plan) || has_odd_children() || brood__cell_take(&d.cell) < 0)
+    if (brood__cell_take(&d.cell) < 0)
         return 1;
     if (!brood__can_be_born_in()) { /* which the start of the guard has shown, once for all */
         brood__lacks(BROOD__DIRECT);
@@ -93,7 +98,7 @@ int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *r
     if (d.counts)
         d.usage = usage_of(&d.cell);
     plan->born_in = d.cell.dir.fd;
-    int r = brood__start(plan, ret_process, &failure);
+    int r = brood__start(plan, ret_process, ret_failure);
     plan->born_in = 0;
     if (r == 0) {
         d.program = ret_process->pid;
@@ -102,8 +107,21 @@ int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *r
         *ret = d;
         return 0;
     }
+    d.cell.killed = d.cell.killed || cannot_be_in(r, ret_failure); /* by whoever may: then the next one will do */
     brood__direct_done(&d);
-    if (failure.step == BROOD_STEP_CLONE && !is_passing(r)) {
+    return r;
+}
+
+int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *ret_process, brood_failure *why) {
+    brood_failure failure;
+    if (!brood__has(BROOD__DIRECT) || needs_holder(plan) || has_odd_children())
+        return 1;
+    int r = try_start(plan, ret, ret_process, &failure);
+    if (r < 0 && cannot_be_in(r, &failure))
+        r = try_start(plan, ret, ret_process, &failure);
+    if (r >= 0)
+        return r;
+    if (cannot_be_in(r, &failure)) {
         brood__cell_refuse(r);
         brood__guard_done(); /* unless there are trees from before */
         return 1;
@@ -140,22 +158,27 @@ int brood__direct_try(void) {
 
 /* --- whether anything is left --- */
 
-/* From then on the file tells what is new. */
-static bool is_empty(const brood__direct *d) {
+typedef enum inside { SOMEBODY, NOBODY, TAKEN_AWAY } inside;
+
+/* From then on the file tells what is new, unless it was taken away. */
+static inside look_inside(const brood__direct *d) {
     char text[128];
     if (!brood__file_is_still(&d->cell.events))
-        return false; /* nobody knows */
+        return SOMEBODY; /* as far as is known */
     ssize_t n = pread(d->cell.events.fd, text, sizeof text - 1, 0);
     text[n > 0 ? n : 0] = '\0';
-    return n > 0 ? strstr(text, "populated 0") != NULL : errno == ENODEV; /* it was taken away */
+    if (n < 0 && errno == ENODEV)
+        return TAKEN_AWAY;
+    return strstr(text, "populated 0") ? NOBODY : SOMEBODY;
 }
 
-void brood__direct_glance(const brood__direct *d) {
-    is_empty(d);
+bool brood__direct_glance(brood__direct *d) {
+    d->empty = d->empty || look_inside(d) == TAKEN_AWAY;
+    return !d->empty;
 }
 
 void brood__direct_look(brood__direct *d) {
-    if (d->empty || !brood__direct_is(d) || !is_empty(d))
+    if (d->empty || !brood__direct_is(d) || look_inside(d) == SOMEBODY)
         return;
     d->empty = true;
     if (d->counts)

@@ -41,8 +41,11 @@ int brood__direct_try(void);
 /* Look whether anything of it is left. The event file of its cgroup tells by POLLPRI when to do so again. */
 void brood__direct_look(brood__direct *d);
 
-/* Something has changed that does not matter before the program's end: the file is to tell of the next. */
-void brood__direct_glance(const brood__direct *d);
+/*
+ * Something has changed that does not matter before the program's end: the file is to tell of the next. False: it will
+ * not, since the program has left the cgroup, and somebody has taken that away.
+ */
+bool brood__direct_glance(brood__direct *d);
 
 /* To each process of it. 0, -ESRCH: there is none, or else what kept it from one of them. */
 int brood__direct_signal(brood__direct *d, int signal);

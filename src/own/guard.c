@@ -106,6 +106,12 @@ static int open_cell(brood__cell *c) {
         r = open_file(&c->events, c->dir.fd, "cgroup.events", O_RDONLY);
     if (r == 0)
         r = open_file(&c->kill, c->dir.fd, "cgroup.kill", O_WRONLY);
+    struct stat made = {0};
+    if (r == 0 && fstat(c->dir.fd, &made) < 0)
+        r = -errno;
+    c->owner = made.st_uid;
+    c->group = made.st_gid;
+    c->mode = made.st_mode;
     c->keeps_peak = r == 0 && faccessat(c->dir.fd, "memory.peak", F_OK, 0) == 0;
     return r;
 }
@@ -129,12 +135,14 @@ static int make_cell(brood__cell *ret) {
     return 0;
 }
 
-/* Nobody is in it, nothing was made in it, it is not frozen, and would not be spared. */
+/* Nobody is in it, nothing was made in it, it was given to nobody, is not frozen, and would not be spared. */
 static bool is_as_new(const brood__cell *c) {
     char text[128];
     struct stat dir;
     if (!brood__file_is_still(&c->events) || !brood__file_is_still(&c->kill) || !brood__file_is_still(&c->dir) ||
         fstat(c->dir.fd, &dir) < 0 || dir.st_nlink != 2 || fgetxattr(c->dir.fd, BROOD__SPARED, NULL, 0) >= 0)
+        return false;
+    if (dir.st_uid != c->owner || dir.st_gid != c->group || dir.st_mode != c->mode)
         return false;
     ssize_t n = pread(c->events.fd, text, sizeof text - 1, 0);
     text[n > 0 ? n : 0] = '\0';
@@ -142,7 +150,7 @@ static bool is_as_new(const brood__cell *c) {
 }
 
 static void discard_cell(brood__cell *c) {
-    if (g.dir.fd >= 0)
+    if (brood__file_is_still(&g.dir))
         brood__cgroup_remove(g.dir.fd, number_in(c)); /* or the guard does, in the end */
     close_cell(c);
 }
@@ -212,7 +220,8 @@ static int run(int line, int host_fd, brood__process *ret_process) {
         {.slot = BROOD__HOST_FD, .from = BROOD__FROM_FD, .fd = host_fd},
         {.slot = BROOD__PLACE_FD, .from = BROOD__FROM_FD, .fd = g.place.fd},
     };
-    brood__plan plan = {.argv = argv, .slots = slots, .slot_count = sizeof slots / sizeof *slots};
+    brood__plan plan = {
+        .argv = argv, .slots = slots, .slot_count = sizeof slots / sizeof *slots, .dies_with_parent = true};
     return brood__holder_run(&plan, ret_process, NULL);
 }
 
@@ -249,8 +258,11 @@ static int meet(int line, int starter) {
     wait_for_end(starter);
     if (pidfd < 0)
         return pidfd;
+    const brood__guard_order known = {0};
     int r = first == 0 ? 0 : hear(line, pidfd);
     if (r == 0 && poll(&gone, 1, 0) == 1)
+        r = -EPIPE;
+    if (r == 0 && brood__send(line, &known, sizeof known) < 0)
         r = -EPIPE;
     if (r < 0)
         brood__close(pidfd);
@@ -371,12 +383,43 @@ static bool is_whole(void) {
            (g.line.fd < 0 || (brood__file_is_still(&g.line) && brood__file_is_still(&g.pidfd)));
 }
 
+static int open_again(brood__file *ret_place, brood__file *ret_dir) {
+    int place = brood__place_own(BROOD__UNIFIED);
+    if (place >= 0)
+        place = brood__fd_lift(place, LOWEST_FD);
+    *ret_place = file_of(place);
+    int r = place < 0 ? place : open_file(ret_dir, place, g.name, O_RDONLY | O_DIRECTORY);
+    if (r < 0)
+        close_file(ret_place);
+    return r;
+}
+
+/* Its trees end with a guard's line: so one that can still be spoken to is kept, and what else was closed opened again. */
+static int mend(const char *path) {
+    brood__file place, dir;
+    bool speaks = g.line.fd >= 0 && brood__file_is_still(&g.line) && brood__file_is_still(&g.pidfd);
+    if (!speaks || strcmp(path, g.path) != 0) {
+        if (speaks && g.taken > 0)
+            return -EXDEV;
+        give_up_guard();
+        return 0;
+    }
+    int r = open_again(&place, &dir);
+    if (r < 0)
+        return r;
+    close_file(&g.place);
+    close_file(&g.dir);
+    g.place = place;
+    g.dir = dir;
+    return 0;
+}
+
 static bool is_refused(const char *path) {
     return g.refused && g.refused_user == geteuid() && strcmp(g.refused_path, path) == 0;
 }
 
 static void refuse(int error, const char *path) {
-    if (brood__is_shortage(error) || error == -EAGAIN || error == -EPIPE) /* EPIPE: the guard was killed */
+    if (brood__is_shortage(error) || error == -EAGAIN || error == -EPIPE || error == -ESRCH) /* those: it was killed */
         return;
     g.refused = error;
     g.refused_user = geteuid();
@@ -389,8 +432,8 @@ static int find_guard(const char *path) {
     if (g.host != getpid())
         forget();
     if (g.dir.fd >= 0 && !is_whole())
-        give_up_guard();
-    if (g.dir.fd >= 0 && !has_guard())
+        r = mend(path);
+    if (r == 0 && g.dir.fd >= 0 && !has_guard())
         r = replace_guard();
     if (r == 0 && g.dir.fd >= 0 && strcmp(path, g.path) != 0) {
         if (g.taken > 0)

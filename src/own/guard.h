@@ -28,6 +28,9 @@ typedef struct brood__cell {
     brood__file events, kill; /* files of it, open: later this process may have another user */
     brood__file freeze;       /* so is this one while it is frozen; else -1 */
     uint32_t number;
+    uid_t owner; /* of the directory, as it was made */
+    gid_t group;
+    mode_t mode;
     bool keeps_peak;                  /* it counts memory, and never forgets: so it is one tree's only */
     bool killed;                      /* so is one that was killed: Linux 6.18 kills what is started into it later */
     char name[BROOD__CELL_NAME_SIZE]; /* in that of all; the end of its path */

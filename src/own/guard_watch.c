@@ -66,6 +66,9 @@ void brood__guard_unwatch(brood__loop *loop) {
     loop->guarded--;
     if (loop->guarded == 0 && loop->guard_watch)
         watch_close(loop);
-    else if (loop->guard_watch)
-        start(loop->guard_watch); /* should there be none, for want of what the end of a tree has set free */
+}
+
+void brood__guard_seek(brood__loop *loop) {
+    if (loop->guard_watch)
+        start(loop->guard_watch);
 }

@@ -11,4 +11,7 @@
 void brood__guard_watch(brood__loop *loop);
 void brood__guard_unwatch(brood__loop *loop);
 
+/* Should there be none, for want of what has been set free by now. */
+void brood__guard_seek(brood__loop *loop);
+
 #endif

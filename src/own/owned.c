@@ -288,9 +288,11 @@ int brood__owned_nudge_fd(const brood__owned *o, short *ret_events) {
 }
 
 bool brood__owned_nudge(brood__owned *o) {
-    if (is_direct(o)) {
-        brood__direct_glance(&o->direct);
+    if (is_direct(o) && brood__direct_glance(&o->direct))
         return true;
+    if (is_direct(o)) {
+        o->guarantee = BROOD_GUARANTEE_BEST_EFFORT;
+        return false;
     }
     if (o->holder.line >= 0)
         brood__holder_continue(&o->holder);

@@ -1,5 +1,5 @@
 /*
- * Where the cgroups of trees may be made: the mounts, which are looked for once, this process's own cgroup, and those
+ * Where the cgroups of trees may be made: this process's own cgroup, and those
  * around it that hand on controllers; and making it such a place. A file of a cgroup is a request, which hosts refuse in
  * many ways: what is asked here is asked again by who needs it, the holder.
  */
@@ -8,89 +8,18 @@
 #include "base/failure.h"
 #include "base/sys.h"
 #include "own/guard.h"
+#include "own/mounts.h"
 
 #include <brood/own.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <mntent.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static pthread_once_t looked = PTHREAD_ONCE_INIT;
-static char *mount_points[BROOD__HIERARCHIES]; /* for the life of the process; NULL: there is none */
-
-static const char *const controller_of[] = {
-    [BROOD__MEMORY] = "memory", [BROOD__PIDS] = "pids", [BROOD__CPU] = "cpu", [BROOD__IO] = "blkio"};
-
-/* A line of /proc/self/mountinfo, proc_pid_mountinfo(5): words of it, still as they are escaped there. */
-typedef struct mounted {
-    char *root, *point, *type, *options;
-} mounted;
-
-/* "ID PARENT DEVICE ROOT POINT OPTIONS [FIELD…] - TYPE SOURCE OPTIONS\n" */
-static bool read_mount(char *line, mounted *ret_mount) {
-    enum { ROOT = 3, POINT, WORDS };
-    char *rest, *words[WORDS], *end = strstr(line, " - ");
-    if (!end)
-        return false;
-    *end = '\0';
-    for (int i = 0; i < WORDS; i++)
-        if (!(words[i] = strtok_r(i == 0 ? line : NULL, " ", &rest)))
-            return false;
-    *ret_mount = (mounted){.root = words[ROOT], .point = words[POINT], .type = strtok_r(end + 3, " ", &rest)};
-    return ret_mount->type && strtok_r(NULL, " ", &rest) && (ret_mount->options = strtok_r(NULL, " \n", &rest));
-}
-
-/* In place: "\040" is a blank. */
-static char *unescaped(char *text) {
-    char *to = text;
-    unsigned value;
-    int len = 0;
-    for (const char *from = text; *from; from += len, to++) {
-        len = *from == '\\' && sscanf(from, "\\%3o%n", &value, &len) == 1 ? len : 1;
-        *to = len == 1 ? *from : (char)value;
-    }
-    *to = '\0';
-    return text;
-}
-
-/*
- * What is mounted from elsewhere than the root that this process knows, as from before it had a cgroup namespace of its
- * own, has its cgroups under other paths than those that it is told.
- */
-static bool has_hierarchy(const mounted *m, brood__hierarchy hierarchy) {
-    if (strcmp(m->root, "/") != 0)
-        return false;
-    if (hierarchy == BROOD__UNIFIED)
-        return strcmp(m->type, "cgroup2") == 0;
-    return strcmp(m->type, "cgroup") == 0 &&
-           hasmntopt(&(struct mntent){.mnt_opts = m->options}, controller_of[hierarchy]);
-}
-
-static void look_for_mounts(void) {
-    FILE *mounts = fopen("/proc/self/mountinfo", "re");
-    mounted m;
-    char line[2 * PATH_MAX + 512];
-    while (mounts && fgets(line, sizeof line, mounts))
-        if (read_mount(line, &m))
-            for (brood__hierarchy i = BROOD__UNIFIED; i < BROOD__HIERARCHIES; i++)
-                if (!mount_points[i] && has_hierarchy(&m, i))
-                    mount_points[i] = strdup(unescaped(m.point));
-    if (mounts)
-        fclose(mounts);
-}
-
-/* A descriptor of its root, or a negative errno. */
-static int open_root(brood__hierarchy hierarchy) {
-    pthread_once(&looked, look_for_mounts);
-    return mount_points[hierarchy] ? brood__open(mount_points[hierarchy], O_RDONLY | O_DIRECTORY) : -ENOENT;
-}
 
 /* --- a cgroup2 that hands on controllers --- */
 
@@ -125,22 +54,25 @@ static char *path_in(char *line, brood__hierarchy hierarchy) {
     if (hierarchy == BROOD__UNIFIED)
         return list[1] ? NULL : path;
     for (char *word = strtok_r(list + 1, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
-        if (strcmp(word, controller_of[hierarchy]) == 0)
+        if (strcmp(word, brood__mounts_controller(hierarchy)) == 0)
             return path;
     return NULL;
 }
 
-/* Where this process is, below the root of the mount: "" or "/a/b". False: it is in none, or too deep. */
-static bool own_path(brood__hierarchy hierarchy, char ret_path[PATH_MAX]) {
+/* Where this process is, below the root of the mount: "" or "/a/b". 0, or a negative errno: -ENOENT: it is in none. */
+static int own_path(brood__hierarchy hierarchy, char ret_path[PATH_MAX]) {
     char line[PATH_MAX + 64], *path = NULL;
     FILE *file = fopen("/proc/self/cgroup", "re");
-    while (file && !path && fgets(line, sizeof line, file))
+    *ret_path = '\0';
+    if (!file)
+        return -errno;
+    while (!path && fgets(line, sizeof line, file))
         path = path_in(line, hierarchy);
-    if (file)
-        fclose(file);
-    if (path)
-        snprintf(ret_path, PATH_MAX, "%s", strcmp(path, "/") == 0 ? "" : path);
-    return path != NULL;
+    fclose(file);
+    if (!path)
+        return -ENOENT;
+    snprintf(ret_path, PATH_MAX, "%s", strcmp(path, "/") == 0 ? "" : path);
+    return 0;
 }
 
 static int open_below(int root, const char *path) {
@@ -167,8 +99,9 @@ static bool may_leave(int dir, const char *path) {
  */
 static int find_place(int root, unsigned wanted) {
     char path[PATH_MAX];
-    if (!own_path(BROOD__UNIFIED, path))
-        return -ENOENT;
+    int r = own_path(BROOD__UNIFIED, path);
+    if (r < 0)
+        return r;
     for (;;) {
         int fd = open_below(root, path);
         if (fd >= 0 && (controllers_in(fd, "cgroup.subtree_control") & wanted) == wanted &&
@@ -192,7 +125,7 @@ ssize_t brood__place_roots(const brood_limits *limits, int *ret_fds, unsigned *r
     *ret_hierarchies = 0;
     *ret_in_root = false;
     for (brood__hierarchy i = BROOD__UNIFIED; brood__has(BROOD__CGROUP) && i < BROOD__HIERARCHIES; i++) {
-        int fd = wanted[i] ? open_root(i) : -ENOENT;
+        int fd = wanted[i] ? brood__mounts_open(i) : -ENOENT;
         if (brood__is_shortage(fd)) {
             while (count > 0)
                 brood__close(ret_fds[--count]);
@@ -215,24 +148,26 @@ ssize_t brood__place_roots(const brood_limits *limits, int *ret_fds, unsigned *r
     return count;
 }
 
-/* For each start: so by one read. The line of cgroup2 is the last. */
+/* For each start: so by one read. The line of cgroup2 is the last. In another namespace "/" is another cgroup. */
 bool brood__place_path(char *ret_path, size_t size) {
     char text[PATH_MAX + 2048];
     if (!brood__has(BROOD__CGROUP) || brood__read_at(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) <= 0)
         return false;
     char *line = strncmp(text, "0::/", 4) == 0 ? text : strstr(text, "\n0::/");
     char *path = line ? strchr(line, '/') : NULL, *end = path ? strchr(path, '\n') : NULL;
-    if (!end || (size_t)(end - path) >= size)
+    if (!end)
         return false;
     *end = '\0';
-    memcpy(ret_path, path, (size_t)(end - path) + 1);
-    return true;
+    int len = snprintf(ret_path, size, "%ju:%s", (uintmax_t)brood__mounts_namespace(), path);
+    return len > 0 && (size_t)len < size;
 }
 
 int brood__place_own(brood__hierarchy hierarchy) {
     char path[PATH_MAX];
-    int root = brood__has(BROOD__CGROUP) ? open_root(hierarchy) : -ENOENT;
-    int fd = root < 0 ? root : own_path(hierarchy, path) ? open_below(root, path) : -ENOENT;
+    int root = brood__has(BROOD__CGROUP) ? brood__mounts_open(hierarchy) : -ENOENT;
+    int fd = root < 0 ? root : own_path(hierarchy, path);
+    if (fd == 0)
+        fd = open_below(root, path);
     brood__close(root);
     return fd < 0 ? fd : brood__fd_lift(fd, 3);
 }
@@ -289,15 +224,16 @@ static int move_down_and_hand_on(int dir, unsigned wanted) {
 
 static int adopt(int root) {
     char path[PATH_MAX];
-    if (!own_path(BROOD__UNIFIED, path))
-        return -EOPNOTSUPP;
+    int r = own_path(BROOD__UNIFIED, path);
+    if (r < 0)
+        return r == -ENOENT ? -EOPNOTSUPP : r;
     int dir = open_below(root, path);
     if (dir < 0)
         return dir;
     unsigned there = controllers_in(dir, "cgroup.controllers");
     bool is_root = faccessat(dir, "cgroup.type", F_OK, 0) < 0; /* which may hand on whoever is in it */
     int place = there ? find_place(root, there) : -EOPNOTSUPP;
-    int r = place >= 0 || !there ? place : is_root ? hand_on(dir, there) : move_down_and_hand_on(dir, there);
+    r = place >= 0 || !there ? place : is_root ? hand_on(dir, there) : move_down_and_hand_on(dir, there);
     brood__close(place);
     brood__close(dir);
     return r < 0 ? r : 0;
@@ -311,7 +247,7 @@ static const char *adopt_hint(int r) {
 }
 
 int brood_cgroup_adopt(brood_failure *why) {
-    int root = brood__has(BROOD__CGROUP) ? open_root(BROOD__UNIFIED) : -ENOENT;
+    int root = brood__has(BROOD__CGROUP) ? brood__mounts_open(BROOD__UNIFIED) : -ENOENT;
     brood__guard_done(); /* which is in the cgroup that is to be left */
     int r = root < 0 ? -EOPNOTSUPP : adopt(root);
     brood__close(root);

@@ -15,7 +15,7 @@ ssize_t brood__place_roots(const brood_limits *limits, int *ret_fds, unsigned *r
 
 /* The directory of this process's own cgroup in a hierarchy, to be closed; or a negative errno. */
 int brood__place_own(brood__hierarchy hierarchy);
-/* Its path in cgroup2, as this process sees it, to be compared. False: it is in none, or too deep. */
+/* Its path in cgroup2, and the namespace that this is in, to be compared. False: it is in none, or too deep. */
 bool brood__place_path(char *ret_path, size_t size);
 /* Whether a cgroup2's directory has controllers that a tree's limits need. */
 bool brood__place_controls(int dir);

@@ -390,7 +390,7 @@ static void remove_below(int dir, int depth) {
         for (long at = 0; at < n;) {
             const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);
             at += entry->d_reclen;
-            if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+            if (entry->d_type != DT_DIR || brood__is_dots(entry->d_name))
                 continue;
             int inner = open_dir(dir, entry->d_name);
             remove_below(inner, depth - 1);

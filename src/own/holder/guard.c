@@ -28,6 +28,8 @@
 #define FIRST_PAUSE_NS 1000000L
 #define LONGEST_PAUSE_NS 256000000L
 #define PATIENT_ROUNDS 2 /* then whoever a kill has passed by is looked for */
+#define MOST_ROUNDS 24   /* some four seconds */
+#define UNKNOWN_S 5      /* so long after the line's end the host's own may follow */
 
 typedef struct watched {
     uint32_t number;
@@ -37,6 +39,7 @@ typedef struct watched {
 static struct guard {
     int dir, kill, events; /* the cgroup that those of the trees are in, and files of it */
     char name[BROOD__CGROUP_NAME_SIZE];
+    bool known; /* the host is done with starting it */
     watched watched[MOST_WATCHED];
     int count;
 } g = {.dir = -1, .kill = -1, .events = -1};
@@ -70,7 +73,7 @@ static void each_below(int dir, int depth, on_entry each) {
         for (long at = 0; at < n;) {
             const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);
             at += entry->d_reclen;
-            if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+            if (entry->d_type == DT_DIR && !brood__is_dots(entry->d_name))
                 each(dir, entry->d_name, depth - 1);
         }
 }
@@ -114,6 +117,9 @@ static void look_at_watched(int at) {
 
 static void obey(const brood__guard_order *order) {
     char name[16];
+    g.known = g.known || order->number == 0;
+    if (order->number == 0)
+        return;
     name_tree(name, order->number);
     int tree = open_dir(g.dir, name);
     if (order->lives && tree >= 0 && !is_spared(tree))
@@ -233,14 +239,24 @@ static _Noreturn void end_all(void) {
     for (int round = 0;; round++) {
         too_patient = round > PATIENT_ROUNDS;
         kill_all();
-        is_populated(g.events); /* from now on it tells what is new */
-        if (take_away())
+        bool done = !is_populated(g.events) && round > MOST_ROUNDS; /* whatever it is that cannot be taken away */
+        if (take_away() || done)
             leave();
         struct pollfd events = {.fd = g.events, .events = POLLPRI};
         struct timespec pause = {.tv_nsec = pause_ns};
         holder_call(SYS_ppoll, &events, 1L, only_spared_are_left() ? NULL : &pause, 0L, 0L);
         pause_ns = pause_ns < LONGEST_PAUSE_NS ? pause_ns * 2 : pause_ns;
     }
+}
+
+/* The host could not make use of this guard, and may live, with trees that another one guards. Or it dies just now. */
+static void leave_unless_host_has_gone(void) {
+    struct pollfd host = {.fd = BROOD__HOST_FD, .events = POLLIN};
+    struct timespec most = {.tv_sec = UNKNOWN_S};
+    if (holder_call(SYS_unlinkat, (long)BROOD__PLACE_FD, g.name, (long)AT_REMOVEDIR) == 0) /* there are no trees */
+        leave();
+    if (holder_call(SYS_ppoll, &host, 1L, &most, 0L, 0L) <= 0)
+        leave();
 }
 
 /* --- its work --- */
@@ -277,11 +293,14 @@ static void leave_parent(void) {
     leave();
 }
 
-/* Whatever comes on the line, and its end, continues a guard that somebody has stopped; to one that runs it is nothing. */
+/*
+ * Whatever comes on the line, and its end, continues a guard that somebody has stopped; to one that runs it is nothing.
+ * It is the group that is continued: then it holds for the guard from its first moment on.
+ */
 static void go_on_for_the_line(void) {
     long flags = holder_call(SYS_fcntl, (long)BROOD__LINE_FD, (long)F_GETFL);
     holder_call(SYS_fcntl, (long)BROOD__LINE_FD, (long)F_SETSIG, (long)SIGCONT);
-    holder_call(SYS_fcntl, (long)BROOD__LINE_FD, (long)F_SETOWN, holder_call(SYS_getpid));
+    holder_call(SYS_fcntl, (long)BROOD__LINE_FD, (long)F_SETOWN, -holder_call(SYS_getpid));
     holder_call(SYS_fcntl, (long)BROOD__LINE_FD, (long)F_SETFL, flags | O_ASYNC);
 }
 
@@ -289,9 +308,9 @@ static void prepare(const char *host, const char *made_ns) {
     uint64_t all = ~(uint64_t)0;
     holder_call(SYS_rt_sigprocmask, (long)SIG_SETMASK, &all, 0L, 8L);
     holder_call(SYS_prctl, (long)PR_SET_NAME, BROOD__GUARD_NAME, 0L, 0L, 0L);
-    leave_parent();
-    go_on_for_the_line();
     holder_call(SYS_setsid);
+    go_on_for_the_line();
+    leave_parent();
     holder_call(SYS_chdir, "/");
     int r = tree_prepare();
     if (r < 0)
@@ -320,7 +339,10 @@ void guard_main(const char *host, const char *made_ns) {
         bool ordered = polls[LINE].revents && holder_read(BROOD__LINE_FD, &order, sizeof order) == sizeof order;
         if (ordered)
             obey(&order);
-        else if (polls[LINE].revents || polls[HOST].revents) /* and what it had said is done */
+        else if (polls[LINE].revents || polls[HOST].revents) { /* and what it had said is done */
+            if (!g.known)
+                leave_unless_host_has_gone();
             end_all();
+        }
     }
 }

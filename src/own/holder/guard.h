@@ -13,9 +13,12 @@
 /* On the directory of a tree's cgroup that is not to be killed: so that there is no word that could get lost. */
 #define BROOD__SPARED "user.brood.spared"
 
-/* From the host, when it is done with a tree in which something may be alive. */
+/*
+ * From the host: first that it knows its guard (before that, the end of the line is not its end, but a start that came to
+ * nothing); then each time when it is done with a tree in which something may be alive.
+ */
 typedef struct brood__guard_order {
-    uint32_t number; /* of its cgroup */
+    uint32_t number; /* of its cgroup; 0: it is known */
     bool lives;      /* it is to be spared, also if that could not be written there */
 } brood__guard_order;
 

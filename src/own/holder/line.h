@@ -85,4 +85,9 @@ typedef struct brood__word {
     struct rusage usage;
 } brood__word;
 
+/* What every directory has, and is none of those in it. */
+BROOD__RAW static inline bool brood__is_dots(const char *name) {
+    return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
 #endif
