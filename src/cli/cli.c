@@ -74,6 +74,8 @@ const char *cli_error_text(int error) {
     switch (error) {
     case -EAGAIN:
         return "too many processes (RLIMIT_NPROC or a pids limit; see ulimit -u)";
+    case -E2BIG:
+        return "it is nested too deep, or holds too many values";
     case -EMFILE:
         return "too many open files in this process (RLIMIT_NOFILE; see ulimit -n)";
     default:

@@ -42,7 +42,7 @@ void cli_complain(const char *command, const char *format, ...) __attribute__((f
  */
 void cli_remark(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/** A negative errno in words; of a limit that was reached, which, and how to see it. */
+/** A negative errno in words: of a limit that was reached, which, and how to see it. */
 const char *cli_error_text(int error);
 
 /** The letter of a process's state, as proc(5) has it; 0: there is none, or no /proc. */

@@ -26,7 +26,7 @@
 
 enum { DAEMON_LIFE_S = 30, START_LIMIT_MS = 20000, ADOPTION_MS = 300 };
 enum { ROOMY_BYTES = 1 << 30, ROOMY_PIDS = 1000 };
-enum { FEW_DESCRIPTORS = 256, FEW_PROCESSES = 256, FEW_PIDS = 4096, DESCRIPTORS_OF_A_TREE = 4 };
+enum { FEW_DESCRIPTORS = 256, FEW_PROCESSES = 256, FEW_PIDS = 4096, DESCRIPTORS_OF_A_TREE = 4, OTHER_DESCRIPTORS = 16 };
 
 /* --- children --- */
 
@@ -69,13 +69,23 @@ static bool is_gone(const brood_result *result) {
     return pid > 0 && ((kill(pid, 0) < 0 && errno == ESRCH) || cli_process_state(pid) == 'Z');
 }
 
+/* What a program that owns trees has open besides, as a loop and the pipes to others. Returns how many. */
+static int take_descriptors(int fds[OTHER_DESCRIPTORS]) {
+    int count = 0;
+    while (count < OTHER_DESCRIPTORS && (fds[count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        count++;
+    return count;
+}
+
 /* Starts one and ends it. Returns whether nothing of it is left; if not, why. */
 static bool try_tree(brood_guarantee guarantee, char *ret_reason, size_t size) {
     brood_options options = options_for(BROOD_ARGS(own_program(), "doctor", "--play-tree"));
     brood_result result;
     options.own = BROOD_OWN_TREE;
     options.require = guarantee;
-    int r = brood_spawn_sync(&options, &result);
+    int fds[OTHER_DESCRIPTORS], count = take_descriptors(fds), r = brood_spawn_sync(&options, &result);
+    while (count > 0)
+        close(fds[--count]);
     bool ran = r == 0 && brood_exit_ok(&result.exit), gone = ran && is_gone(&result);
     *ret_reason = 0;
     if (r < 0)

@@ -112,7 +112,7 @@ static bool wants_lines(const batch *b) {
 static void refuse_line(batch *b, uint64_t line, int error) {
     char text[120];
     size_t at = brood_pool_error_offset(b->pool);
-    snprintf(text, sizeof text, "%s", strerror(-error));
+    snprintf(text, sizeof text, "%s", cli_error_text(error));
     if (error == -EILSEQ)
         snprintf(text, sizeof text, "it is no JSON: column %zu", at + 1);
     else if (error == -EEXIST)

@@ -232,6 +232,22 @@ static int read_limit_pair(char *text, const struct limit_name *limit, brood_rli
     return 0;
 }
 
+/* The last one of a resource holds: were both set, the second could no longer raise what the first has lowered. */
+static int set_limit(run_limits *limits, const brood_rlimit *limit) {
+    size_t at = 0;
+    while (at < limits->count && limits->items[at].resource != limit->resource)
+        at++;
+    if (at == limits->count) {
+        brood_rlimit *items = grow(limits->items, limits->count, sizeof *items);
+        if (!items)
+            return -ENOMEM;
+        limits->items = items;
+        limits->count++;
+    }
+    limits->items[at] = *limit;
+    return 0;
+}
+
 static int read_limit(const char *text, void *field, args_problem *problem) {
     run_limits *limits = field;
     char word[100];
@@ -246,12 +262,7 @@ static int read_limit(const char *text, void *field, args_problem *problem) {
             continue;
         brood_rlimit limit = {0};
         int r = read_limit_pair(value, &limit_names[i], &limit, problem);
-        brood_rlimit *items = r < 0 ? NULL : grow(limits->items, limits->count, sizeof *items);
-        if (!items)
-            return r < 0 ? r : -ENOMEM;
-        limits->items = items;
-        limits->items[limits->count++] = limit;
-        return 0;
+        return r < 0 ? r : set_limit(limits, &limit);
     }
     return refuse_limit_name(word, problem);
 }

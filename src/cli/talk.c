@@ -149,7 +149,7 @@ static void cannot_send(talk *k, int error) {
     unsigned long long number = k->lines.number;
     size_t column = brood_channel_error_offset(k->channel) + 1;
     if (error != -EILSEQ)
-        complain(k, "line %llu cannot be sent: %s", number, strerror(-error));
+        complain(k, "line %llu cannot be sent: %s", number, cli_error_text(error));
     else if (k->options->raw)
         complain(k, "line %llu is not UTF-8: column %zu", number, column);
     else
@@ -285,7 +285,7 @@ static void disconnected(brood_channel *channel, int error, void *the_talk) {
     else if (error == -EMSGSIZE)
         complain(k, "the program sent a message that is too large");
     else if (error < 0)
-        complain(k, "the channel broke: %s", strerror(-error));
+        complain(k, "the channel broke: %s", cli_error_text(error));
 }
 
 /* It was ended by who wants an end; a reader that does not read is not waited for. */

@@ -414,6 +414,11 @@ static const char *limit_name(int resource) {
     return resource >= 0 && resource < (int)(sizeof names / sizeof *names) ? names[resource] : NULL;
 }
 
+static bool is_beyond_limit(int fd) {
+    struct rlimit files;
+    return getrlimit(RLIMIT_NOFILE, &files) == 0 && fd >= 0 && (rlim_t)fd >= files.rlim_cur;
+}
+
 static const char *cgroup_hint(const brood__plan *plan, const brood__report *report) {
     if (report->error != EOPNOTSUPP)
         return NULL;
@@ -432,6 +437,8 @@ int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood
     switch ((brood_step)report->step) {
     case BROOD_STEP_STDIO:
         subject = number;
+        if (report->error == EBADF && is_beyond_limit(report->index))
+            hint = "it is beyond the limit of descriptors here (RLIMIT_NOFILE; see ulimit -n)";
         if (report->error == ENOMEM && plan->tree.memory) { /* whichever slot it was */
             subject = plan->file;
             hint = "its memory limit leaves no room for it";

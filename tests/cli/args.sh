@@ -74,6 +74,8 @@ refused "write json" --report xml true
 refused "an empty path" --cwd "" true
 
 # limits
+brood_run --limit nofile=100 --limit nofile=200 sh -c 'ulimit -n'
+is "$out" 200
 refused "no such resource; did you mean nofile?" --limit nofiles=5 true
 refused "no such resource; there are as core cpu" --limit xyzzy=5 true
 refused "no value; write NAME=SOFT:HARD" --limit nofile true

@@ -83,8 +83,12 @@ run "$BROOD" doctor --help
 is "$status" 0
 awk 'length > 80 { exit 1 }' out.txt || fail "the help is wider than 80 columns"
 
+# a program that owns trees has others open as well
+run bash -c 'ulimit -n 16; exec "$BROOD" doctor --require kernel'
+is "$status" 1
+
 # without descriptors there is nothing to try with, and it says so
-run bash -c 'ulimit -n 5; exec "$BROOD" doctor --json'
+run bash -c 'ulimit -n 5; exec "$BROOD" doctor --json' 3<&- 4<&- # nor any that whoever runs the tests has left open
 is "$status" 1
 is "$(json guarantee)" none
 answers nofile partly
