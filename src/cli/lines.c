@@ -59,12 +59,16 @@ static void tell_lines(lines *l) {
     }
 }
 
-/* Who shares it with us may have made it non-blocking. */
+/*
+ * Who shares it with us may have made it non-blocking. And what waits in a read of a terminal is stopped where it comes to
+ * be in the background, also while its shell ends, which then may not see that it is to be continued.
+ */
 static void read_some(void *the_lines) {
     lines *l = the_lines;
     struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
-    while ((l->result = read(STDIN_FILENO, l->buffer, sizeof l->buffer)) < 0 && (errno == EINTR || errno == EAGAIN))
+    do
         poll(&in, 1, -1);
+    while ((l->result = read(STDIN_FILENO, l->buffer, sizeof l->buffer)) < 0 && (errno == EINTR || errno == EAGAIN));
     l->result = l->result < 0 ? -errno : l->result;
 }
 

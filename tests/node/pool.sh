@@ -6,26 +6,25 @@ tasks=10000
 
 for node in "${nodes[@]}"; do
     "$node" --version
-    rm -f pids
-    seq "$tasks" | sed 's/.*/{"data":&}/' >tasks.ndjson
-    "$BROOD" pool -w 3 --prefetch 2 --attempts 1000 -- "$node" "$SRC/tests/node/pool_worker.js" pids <tasks.ndjson \
+    rm -f pids tasks.fifo
+    mkfifo tasks.fifo
+    "$BROOD" pool -w 3 --prefetch 2 --attempts 1000 -- "$node" "$SRC/tests/node/pool_worker.js" pids <tasks.fifo \
         >results.ndjson 2>summary &
-    brood=$!
-    for ((kills = 0; kills < 12; )); do
-        kill -0 "$brood" 2>/dev/null || break
-        pid=$(tail -n1 pids 2>/dev/null || true)
-        if [[ $pid && $pid != "${last-}" ]]; then
-            last=$pid
-            until [[ $(wc -l <results.ndjson) -gt $((kills * 300)) ]] || ! kill -0 "$brood" 2>/dev/null; do sleep 0.01; done
-            grep -q pool_worker.js "/proc/$pid/cmdline" 2>/dev/null || continue
-            kill -KILL "$pid" 2>/dev/null || true
-            kills=$((kills + 1))
-        fi
-        sleep 0.01
+    brood=$! last=
+    exec 5>tasks.fifo
+    for ((kills = 0; kills < 12; kills++)); do # with each there are tasks under way
+        seq $((kills * tasks / 12 + 1)) $(((kills + 1) * tasks / 12)) | sed 's/.*/{"data":&}/' >&5
+        until pid=$(tail -n1 pids 2>/dev/null) && [[ $pid && $pid != "$last" ]] &&
+            grep -q pool_worker.js "/proc/$pid/cmdline" 2>/dev/null; do
+            kill -0 "$brood"
+            sleep 0.01
+        done
+        kill -KILL "$pid" 2>/dev/null || true
+        last=$pid
     done
+    exec 5>&-
     wait "$brood"
     cat summary
-    [[ $kills -gt 3 ]]
     "$node" -e '
         const lines = require("fs").readFileSync("results.ndjson", "utf8").trim().split("\n").map(JSON.parse);
         const results = new Map(lines.map(({ id, result }) => [id, result]));
