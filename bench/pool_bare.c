@@ -14,7 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { MOST_WORKERS = 64, ROOM = 65536 };
+enum { MOST_WORKERS = 1024, ROOM = 65536 };
 
 typedef struct end {
     int fd;
