@@ -29,6 +29,7 @@ enum {
     MOST_BELOW = 4096,
     MOST_TOLD = 20,
     CLEAR_MS = 50,
+    AFTERLIFE_US = 2000, /* between the end of its descriptors and its own */
     BOUND_MS = 5000,
     MANY = 1000,
     FEW = 25
@@ -328,18 +329,26 @@ static bool is_launch(const process *p) {
            (p->is_holder || strstr(p->name, "test"));
 }
 
+/* Also where it has become another program: its descriptors were closed just before it has that one's name. */
+static bool host_has_gone(const schedule *s) {
+    process now;
+    return test_process_gone(s->host) || !look_at(s->host, &now) || !strstr(now.name, "test");
+}
+
 static void act_on_holder(schedule *s, const process *p) {
     static const int signals[] = {SIGKILL, SIGKILL, SIGSTOP, SIGCONT, SIGTERM};
     int signal = signals[below(s, 5)];
     if (signal == SIGKILL && s->victims != HOLDERS)
         signal = SIGSTOP;
-    if (signal == SIGSTOP && (s->host_killed || test_process_gone(s->host)))
+    if (signal == SIGSTOP && (s->host_killed || host_has_gone(s)))
         s->holder_stopped_late = true;
     if (signal == SIGSTOP && is_launch(p))
         return; /* as with any program, who stops it before its exec holds up its start */
     note(s, "holder", p->pid, signal);
     signal_process(p, signal);
-    if (signal == SIGSTOP && test_process_gone(s->host)) /* or it went meanwhile */
+    if (signal == SIGSTOP)
+        nap_us(AFTERLIFE_US);
+    if (signal == SIGSTOP && host_has_gone(s)) /* or it was about to */
         s->holder_stopped_late = true;
 }
 
