@@ -398,9 +398,8 @@ static void finish(brood_child *c) {
     tell_empty(c); /* which may close it */
     bool told = c->ended_us > 0, goes = c->closed || c->self_closing;
     brood__child_become(c, BROOD__ENDED);
-    if (goes || brood__deadlines_stopping(&c->deadlines) || !brood__owned_lives_on(&c->owned)) {
+    if (goes || brood__deadlines_stopping(&c->deadlines) || !brood__owned_lives_on(&c->owned))
         give_up_owned(c);
-    }
     if (!told) {
         brood__trace("close", c->exit.pid, 0, NULL);
         c->ended_us = brood__now_us();

@@ -101,28 +101,18 @@ int text_read_percent(const char *text, uint64_t *ret_percent) {
     return read_quantity(text, percent_units, ret_percent);
 }
 
-static int read_digits(const char **cursor, unsigned base, uint64_t *ret_number) {
-    const char *start = *cursor;
+int text_read_number(const char *text, unsigned base, uint64_t *ret_number) {
+    const char *start = text;
     uint64_t number = 0;
     bool fits = true;
-    for (; **cursor >= '0' && (unsigned)(**cursor - '0') < base; ++*cursor)
-        fits = fits && multiply_add(&number, base, (uint64_t)(**cursor - '0'));
-    if (*cursor == start)
+    for (; *text >= '0' && (unsigned)(*text - '0') < base; text++)
+        fits = fits && multiply_add(&number, base, (uint64_t)(*text - '0'));
+    if (text == start || *text)
         return -EINVAL;
     if (!fits)
         return -ERANGE;
     *ret_number = number;
     return 0;
-}
-
-int text_read_number(const char *text, unsigned base, uint64_t *ret_number) {
-    uint64_t number = 0;
-    int r = read_digits(&text, base, &number);
-    if (r == -EINVAL || *text)
-        return -EINVAL;
-    if (r == 0)
-        *ret_number = number;
-    return r;
 }
 
 int text_read_size(const char *text, uint64_t *ret_bytes) {

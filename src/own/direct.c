@@ -107,7 +107,7 @@ static int try_start(brood__plan *plan, brood__direct *ret, brood__process *ret_
         *ret = d;
         return 0;
     }
-    d.cell.killed = d.cell.killed || cannot_be_in(r, ret_failure); /* by whoever may: then the next one will do */
+    d.cell.killed = cannot_be_in(r, ret_failure); /* by whoever may: then the next one will do */
     brood__direct_done(&d);
     return r;
 }

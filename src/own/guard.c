@@ -331,18 +331,24 @@ static void discard_spare(void) {
         discard_cell(&g.spare[--g.spare_count]);
 }
 
+/* Of the cgroup that this process is in. */
+static int open_place(brood__file *ret) {
+    int fd = brood__place_own(BROOD__UNIFIED);
+    if (fd >= 0)
+        fd = brood__fd_lift(fd, LOWEST_FD);
+    *ret = file_of(fd);
+    return fd < 0 ? fd : 0;
+}
+
 static int begin(const char *path) {
-    int place = brood__place_own(BROOD__UNIFIED);
-    if (place >= 0)
-        place = brood__fd_lift(place, LOWEST_FD);
-    if (place < 0)
-        return place;
+    int r = open_place(&g.place), place = g.place.fd;
+    if (r < 0)
+        return r;
     g.host = getpid();
-    g.place = file_of(place);
     g.made_ns = now_ns();
     g.last = 0;
     brood__guard_cgroup_name(g.name, (int)g.host, g.made_ns);
-    int r = faccessat(place, ".", W_OK, AT_EACCESS) < 0 ? -errno : start_guard(); /* where one would be of no use */
+    r = faccessat(place, ".", W_OK, AT_EACCESS) < 0 ? -errno : start_guard(); /* where one would be of no use */
     if (r == 0)
         r = open_file(&g.dir, place, g.name, O_RDONLY | O_DIRECTORY);
     if (r < 0) {
@@ -377,36 +383,32 @@ static int replace_guard(void) {
     return 0;
 }
 
-/* The host may have closed what it did not know. */
-static bool is_whole(void) {
-    return brood__file_is_still(&g.place) && brood__file_is_still(&g.dir) &&
-           (g.line.fd < 0 || (brood__file_is_still(&g.line) && brood__file_is_still(&g.pidfd)));
+static bool can_be_spoken_to(void) {
+    return brood__file_is_still(&g.line) && brood__file_is_still(&g.pidfd);
 }
 
-static int open_again(brood__file *ret_place, brood__file *ret_dir) {
-    int place = brood__place_own(BROOD__UNIFIED);
-    if (place >= 0)
-        place = brood__fd_lift(place, LOWEST_FD);
-    *ret_place = file_of(place);
-    int r = place < 0 ? place : open_file(ret_dir, place, g.name, O_RDONLY | O_DIRECTORY);
-    if (r < 0)
-        close_file(ret_place);
-    return r;
+/* The host may have closed what it did not know. */
+static bool is_whole(void) {
+    return brood__file_is_still(&g.place) && brood__file_is_still(&g.dir) && (g.line.fd < 0 || can_be_spoken_to());
 }
 
 /* Its trees end with a guard's line: so one that can still be spoken to is kept, and what else was closed opened again. */
 static int mend(const char *path) {
     brood__file place, dir;
-    bool speaks = g.line.fd >= 0 && brood__file_is_still(&g.line) && brood__file_is_still(&g.pidfd);
-    if (!speaks || strcmp(path, g.path) != 0) {
-        if (speaks && g.taken > 0)
-            return -EXDEV;
+    bool speaks = can_be_spoken_to(), moved = strcmp(path, g.path) != 0;
+    if (speaks && moved && g.taken > 0)
+        return -EXDEV;
+    if (!speaks || moved) {
         give_up_guard();
         return 0;
     }
-    int r = open_again(&place, &dir);
-    if (r < 0)
+    int r = open_place(&place);
+    if (r == 0)
+        r = open_file(&dir, place.fd, g.name, O_RDONLY | O_DIRECTORY);
+    if (r < 0) {
+        close_file(&place);
         return r;
+    }
     close_file(&g.place);
     close_file(&g.dir);
     g.place = place;
@@ -491,8 +493,7 @@ void brood__cell_give(brood__cell *c) {
 /* Should that not get there, the cgroup is taken away in the end. */
 static void order(const brood__cell *c, bool lives) {
     brood__guard_order order = {.number = c->number, .lives = lives};
-    if (brood__file_is_still(&g.line) && brood__file_is_still(&g.pidfd) &&
-        brood__send(g.line.fd, &order, sizeof order) > 0)
+    if (can_be_spoken_to() && brood__send(g.line.fd, &order, sizeof order) > 0)
         nudge(g.pidfd.fd);
 }
 
@@ -545,10 +546,7 @@ bool brood__cell_is_guarded(const brood__cell *c) {
 
 void brood__guard_done(void) {
     pthread_mutex_lock(&lock);
-    bool idle = g.dir.fd >= 0 && g.host == getpid() && g.taken == 0 && is_whole();
-    if (idle && !has_guard())
-        idle = replace_guard() == 0 && g.line.fd >= 0;
-    if (idle) {
+    if (g.taken == 0 && renew()) {
         int place = brood__duplicate(g.place.fd);
         bool waits = !g.spares;
         discard_spare();

@@ -1,7 +1,7 @@
 /*
- * Where the cgroups of trees may be made: this process's own cgroup, and those
- * around it that hand on controllers; and making it such a place. A file of a cgroup is a request, which hosts refuse in
- * many ways: what is asked here is asked again by who needs it, the holder.
+ * Where the cgroups of trees may be made: this process's own cgroup, and those around it that hand on controllers; and
+ * making it such a place. A file of a cgroup is a request, which hosts refuse in many ways: what is asked here is asked
+ * again by who needs it, the holder.
  */
 #include "own/place.h"
 

@@ -241,6 +241,7 @@ void brood__pool_unpin(brood_pool *pool);
 void brood__pool_account(brood_pool *pool);
 /* A random number below that. */
 uint64_t brood__pool_random(brood_pool *pool, uint64_t below);
+/* time_us 0: now. */
 void brood__pool_tell(brood_pool *pool, const brood_pool_event *event);
 
 /* --- task.c --- */
