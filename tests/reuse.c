@@ -95,8 +95,8 @@ static int signal_after_reuse(void) {
     pid_t gone = atoi(text), stays = atoi(strchr(text, '\n') + 1);
     kill(gone, SIGKILL);
     while (test_process_state(gone) != 0 || test_process_state(program) != 0)
-        test_nap(); /* until the holder has waited for it */
-    pid_t one = take_number(program), other = take_number(gone);
+        test_nap();                                              /* until the holder has waited for it */
+    pid_t other = take_number(gone), one = take_number(program); /* from above: a thread of either takes the next one */
     if (!one || !other)
         return NO_NAMESPACE;
     brood_member left;
