@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
@@ -47,12 +48,13 @@ static int run_in_namespace(int (*body)(void)) {
 
 /* --- one number, at will --- */
 
-/* A process of ours with this very number, which is free; 0: it could not be had. */
+/* A process of ours with this very number, which is free; 0: it could not be had. A sanitizer's fork makes a thread in
+ * the child, which would take a number at any time: not through libc, therefore. */
 static pid_t take_number(pid_t number) {
     for (int tries = 0; tries < TRIES; tries++) {
         if (!write_number("/proc/sys/kernel/ns_last_pid", number - 1))
             return 0;
-        pid_t pid = fork();
+        pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
         if (pid == 0)
             for (;;)
                 pause();
@@ -95,8 +97,8 @@ static int signal_after_reuse(void) {
     pid_t gone = atoi(text), stays = atoi(strchr(text, '\n') + 1);
     kill(gone, SIGKILL);
     while (test_process_state(gone) != 0 || test_process_state(program) != 0)
-        test_nap();                                              /* until the holder has waited for it */
-    pid_t other = take_number(gone), one = take_number(program); /* from above: a thread of either takes the next one */
+        test_nap(); /* until the holder has waited for it */
+    pid_t one = take_number(program), other = take_number(gone);
     if (!one || !other)
         return NO_NAMESPACE;
     brood_member left;
