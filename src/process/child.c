@@ -244,6 +244,8 @@ typedef struct kernel_action {
  */
 BROOD__RAW static void reset_signals(const brood__plan *plan) {
     static const kernel_action reset;
+    if (plan->keep_ignored && plan->signals_blocked) /* then exec does all of it */
+        return;
     for (int sig = 1; sig <= KERNEL_SIGNALS; sig++) {
         kernel_action now;
         if (sig == SIGKILL || sig == SIGSTOP)
