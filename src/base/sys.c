@@ -74,6 +74,13 @@ int brood__fd_lift(int fd, int at_least) {
     return lifted;
 }
 
+int brood__fd_lift_if_any(int fd, int at_least) {
+    int lifted = fd < at_least ? fcntl(fd, F_DUPFD_CLOEXEC, at_least) : -1;
+    if (lifted >= 0)
+        brood__close(fd);
+    return lifted >= 0 ? lifted : fd;
+}
+
 static int lift_pair(int fds[2], int ret_fds[2]) {
     fds[0] = brood__fd_lift(fds[0], 3);
     fds[1] = brood__fd_lift(fds[1], 3);

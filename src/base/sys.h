@@ -45,6 +45,8 @@ int brood__program_in_memory(const char *name, const void *bytes, size_t len);
 int brood__epoll(void);
 /* Move a descriptor to `at_least` or above; takes it: on error it is closed. */
 int brood__fd_lift(int fd, int at_least);
+/* Where that would be good, but can be done without: on error it stays where it is. */
+int brood__fd_lift_if_any(int fd, int at_least);
 /* Only on descriptors that brood made: the flag belongs to the open file, which others may share. */
 int brood__nonblock(int fd);
 bool brood__fd_is_open(int fd);

@@ -276,11 +276,7 @@ static int start_guard(void) {
     int r = host_fd < 0 ? host_fd : brood__socket_pair(ends);
     if (r == 0) {
         r = brood__nonblock(ends[0]); /* before there is a guard, which would end all trees where this fails */
-        int lifted = fcntl(ends[0], F_DUPFD_CLOEXEC, LOWEST_FD); /* where that fails it is no harm */
-        if (lifted >= 0) {
-            brood__close(ends[0]);
-            ends[0] = lifted;
-        }
+        ends[0] = brood__fd_lift_if_any(ends[0], LOWEST_FD);
         if (r == 0)
             r = run(ends[1], host_fd, &starter);
         brood__close(ends[1]);
@@ -296,10 +292,7 @@ static int start_guard(void) {
     if (r < 0)
         return r;
     g.line = file_of(ends[0]);
-    int lifted = fcntl(guard, F_DUPFD_CLOEXEC, LOWEST_FD); /* where that fails it is no harm */
-    if (lifted >= 0)
-        brood__close(guard);
-    g.pidfd = file_of(lifted >= 0 ? lifted : guard);
+    g.pidfd = file_of(brood__fd_lift_if_any(guard, LOWEST_FD));
     return 0;
 }
 
@@ -392,6 +385,13 @@ static bool is_whole(void) {
     return brood__file_is_still(&g.place) && brood__file_is_still(&g.dir) && (g.line.fd < 0 || can_be_spoken_to());
 }
 
+/* The number of one that was lost may be the new one's. */
+static void take_over(brood__file *file, brood__file other) {
+    if (file->fd != other.fd)
+        close_file(file);
+    *file = other;
+}
+
 /* Its trees end with a guard's line: so one that can still be spoken to is kept, and what else was closed opened again. */
 static int mend(const char *path) {
     brood__file place, dir;
@@ -409,10 +409,8 @@ static int mend(const char *path) {
         close_file(&place);
         return r;
     }
-    close_file(&g.place);
-    close_file(&g.dir);
-    g.place = place;
-    g.dir = dir;
+    take_over(&g.place, place);
+    take_over(&g.dir, dir);
     return 0;
 }
 
