@@ -4,6 +4,7 @@
  */
 #include "harness/watch.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
-#include "base/fault.h"
+#include "base/sys.h"
 #include "own/leftover.h"
 
 static void on_empty(brood_child *child, const brood_usage *usage, void *data) {
@@ -44,9 +45,10 @@ static pid_t pid_at(const watch *w, int n) {
     return line ? atoi(line) : 0;
 }
 
-/* What is about the holder: without, the host would start the tree by itself. */
+/* What is about the holder, of the one kind or the other: where there are cgroups the host would start the tree itself. */
 static void have_holders(void) {
-    brood__probe_force("direct", true);
+    if (brood__has(BROOD__CGROUP))
+        brood__probe_force("direct", true);
 }
 
 /* --- what a stop reaches --- */
@@ -622,6 +624,46 @@ TEST(tree_whose_holder_gets_every_signal) {
     CHECK_EQ(w->ended.signal, SIGTERM);
     CHECK_EQ(w->ended.stop_error, 0);
     brood_child_close(w->child);
+}
+
+static size_t count_descriptors(pid_t pid) {
+    size_t count = 0;
+    DIR *dir = opendir(test_format("/proc/%d/fd", (int)pid));
+    while (dir && readdir(dir))
+        count++;
+    if (dir)
+        closedir(dir);
+    return count < 2 ? 0 : count - 2; /* without the dots */
+}
+
+/* Where nothing has to be made for the tree first, both are made at once; and the holder has nothing of the host's. */
+TEST(tree_whose_holder_has_borne_its_program) {
+    if (!brood__has(BROOD__SHARED_MEMORY) || !brood__has(BROOD__CLOSE_RANGE))
+        SKIP("it takes memory that is shared, and close_range(2)");
+    brood__probe_force("cgroup", true);
+    watch *w = watch_new();
+    int inherited = test_fd(fcntl(0, F_DUPFD, 9)); /* without close-on-exec */
+    CHECK_GE(inherited, 0);
+    RUN_CHILD(first, .args = BROOD_ARGS(CHILD, "exit", "0"));
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "hold"), TREE);
+    brood__probe_force("cgroup", false);
+    RUN_UNTIL(strstr(w->out.bytes, "ready"));
+    pid_t holder = pid_at(w, 0);
+    char words[64] = "";
+    int cmdline = test_fd(open(test_format("/proc/%d/cmdline", (int)holder), O_RDONLY | O_CLOEXEC));
+    ssize_t len = read(cmdline, words, sizeof words - 1);
+    for (ssize_t i = 0; i + 1 < len; i++)
+        words[i] = words[i] ? words[i] : ' ';
+    CHECK_STR(words, test_format("brood-holder %d %d", (int)getpid(), (int)w->pid));
+    CHECK_EQ(getsid(holder), holder);
+    CHECK_EQ(getsid(w->pid), getsid(0));
+    CHECK_EQ(count_descriptors(holder),
+             6); /* the line three times, the host's pidfd, /proc, the ends of its children */
+    CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_BEST_EFFORT);
+    brood_child_close(w->child);
+    RUN();
+    CHECK_EQ(test_process_state(holder), 0);
+    CHECK(test_process_gone(w->pid));
 }
 
 /* A child of the test's, which is given up as such a holder is: whatever comes next waits for it, once it has ended. */

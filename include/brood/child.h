@@ -124,7 +124,8 @@ typedef struct brood_options {
     bool pid_namespace;
     /**
      * BROOD_OWN_TREE: have a holder (man 7 brood) for full accounts: max_rss_kb is the program's own, whatever the host
-     * has, and on_empty's usage is complete. Without it a start where the host may make cgroups takes half the time.
+     * has, and on_empty's usage is complete. Without it a start takes half the time where the host may make cgroups,
+     * and three quarters elsewhere.
      */
     bool accounting;
     brood_limits limits;      /**< BROOD_OWN_TREE: what all of it may use together */

@@ -83,22 +83,28 @@ static bool cannot_be_in(int error, const brood_failure *failure) {
     return failure->step == BROOD_STEP_CLONE && !is_passing(error);
 }
 
-/* 1: it cannot be had; *ret_failure is for what is below 0. */
+/* No cgroup is here, or none may be made: so a holder need not try either. */
+static bool is_nowhere(int error) {
+    return error == -ENOENT || error == -EACCES || error == -EPERM || error == -EROFS;
+}
+
+/* *ret_failure is for what is below 0. */
 static int try_start(brood__plan *plan, brood__direct *ret, brood__process *ret_process, brood_failure *ret_failure) {
     brood__direct d = BROOD__DIRECT_NONE;
-    if (brood__cell_take(&d.cell) < 0)
-        return 1;
+    int r = brood__cell_take(&d.cell);
+    if (r < 0)
+        return is_nowhere(r) ? BROOD__DIRECT_NOR_ANY_CGROUP : BROOD__DIRECT_NOT;
     if (!brood__can_be_born_in()) { /* which the start of the guard has shown, once for all */
         brood__lacks(BROOD__DIRECT);
         brood__cell_give(&d.cell);
         brood__guard_done();
-        return 1;
+        return BROOD__DIRECT_NOT;
     }
     d.counts = plan->counts_usage;
     if (d.counts)
         d.usage = usage_of(&d.cell);
     plan->born_in = d.cell.dir.fd;
-    int r = brood__start(plan, ret_process, ret_failure);
+    r = brood__start(plan, ret_process, ret_failure);
     plan->born_in = 0;
     if (r == 0) {
         d.program = ret_process->pid;
@@ -115,7 +121,7 @@ static int try_start(brood__plan *plan, brood__direct *ret, brood__process *ret_
 int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *ret_process, brood_failure *why) {
     brood_failure failure;
     if (!brood__has(BROOD__DIRECT) || needs_holder(plan) || has_odd_children())
-        return 1;
+        return BROOD__DIRECT_NOT;
     int r = try_start(plan, ret, ret_process, &failure);
     if (r < 0 && cannot_be_in(r, &failure))
         r = try_start(plan, ret, ret_process, &failure);
@@ -124,7 +130,7 @@ int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *r
     if (cannot_be_in(r, &failure)) {
         brood__cell_refuse(r);
         brood__guard_done(); /* unless there are trees from before */
-        return 1;
+        return BROOD__DIRECT_NOT;
     }
     if (why)
         *why = failure;
@@ -146,7 +152,7 @@ int brood__direct_try(void) {
     int r = brood__cell_take(&cell);
     if (r < 0)
         return r;
-    r = brood__can_be_born_in() ? brood__clone(leave_at_once, NULL, 0, cell.dir.fd, &pidfd) : -EOPNOTSUPP;
+    r = brood__can_be_born_in() ? brood__clone(leave_at_once, NULL, 0, cell.dir.fd, NULL, &pidfd) : -EOPNOTSUPP;
     if (r > 0)
         brood__reap(pidfd);
     if (r > 0)

@@ -31,7 +31,8 @@ static inline bool brood__direct_is(const brood__direct *d) {
     return d->cell.dir.fd >= 0;
 }
 
-/* As brood__start. 1: not by this way, and nothing was done. */
+/* As brood__start; or not by this way, and nothing was done: it takes a holder. */
+enum { BROOD__DIRECT_NOT = 1, BROOD__DIRECT_NOR_ANY_CGROUP };
 int brood__direct_start(brood__plan *plan, brood__direct *ret_direct, brood__process *ret_process,
                         brood_failure *ret_failure);
 

@@ -59,7 +59,7 @@ __attribute__((constructor)) static void watch_for_forks(void) {
 }
 
 /* Kept for the life of the process: the pages that run are the same for all holders. */
-static int open_image(void) {
+int brood__holder_image(void) {
     struct stat now;
     pthread_mutex_lock(&image_lock);
     if (image_fd >= 0 && (fstat(image_fd, &now) < 0 || now.st_dev != image.st_dev || now.st_ino != image.st_ino))
@@ -88,7 +88,7 @@ static const char *holder_hint(int error) {
 int brood__holder_run(brood__plan *plan, brood__process *ret_process, brood_failure *why) {
     char *shell_argv[] = {NULL, NULL, NULL, NULL}, *envp[] = {NULL};
     brood_failure failure;
-    int file = open_image();
+    int file = brood__holder_image();
     if (file < 0)
         return brood__fail(why, file, BROOD_STEP_HOLDER, NULL, brood__is_shortage(file) ? NULL : NOT_FROM_MEMORY);
     plan->file = plan->argv[0];
@@ -316,7 +316,8 @@ int brood__holder_try(void) {
 
 static void take_exit(brood__holder *h, const brood__process *process, const brood__word *word, brood_exit *ret_exit) {
     brood__process known = *process;
-    known.rss_floor_kb = word->rss_floor_kb;
+    if (word->rss_floor_kb)
+        known.rss_floor_kb = word->rss_floor_kb;
     brood__exit_from(&known, word->value, &word->usage, ret_exit);
     ret_exit->hit = h->hit;
     if (ret_exit->signal == SIGKILL && h->hit.limit == BROOD_LIMIT_MEMORY && h->hit.pid == process->pid)

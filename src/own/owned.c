@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "own/birth.h"
 #include "own/leftover.h"
 #include "process/exit.h"
 
@@ -45,7 +46,10 @@ int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *why) {
         return r;
     }
     brood_failure failure;
-    r = brood__holder_start(plan, &o->holder, &o->process, &failure);
+    bool quickly = r == BROOD__DIRECT_NOR_ANY_CGROUP && brood__birth_can(plan);
+    r = quickly ? brood__birth_start(plan, &o->holder, &o->process, &failure) : 1;
+    if (r == 1)
+        r = brood__holder_start(plan, &o->holder, &o->process, &failure);
     if (r < 0 && plan->instead_of_tree && has_no_holders(&failure)) {
         o->reach = (brood_ownership)plan->instead_of_tree;
         plan->new_group = o->reach == BROOD_OWN_GROUP;

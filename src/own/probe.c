@@ -52,7 +52,7 @@ BROOD__RAW static int trial_main(void *the_trial) {
 
 static int trial_run(trial *t) {
     *t = (trial){.pidfd = -1, .reaped = -ENODATA};
-    int pid = brood__clone(trial_main, t, 0, 0, &t->pidfd);
+    int pid = brood__clone(trial_main, t, 0, 0, NULL, &t->pidfd);
     if (pid < 0)
         return pid;
     if (t->pidfd < 0) {

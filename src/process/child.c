@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/futex.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -353,6 +354,13 @@ BROOD__RAW static int exec_fd(brood__launch *l, int fd) {
     return -error;
 }
 
+/* Whoever has the number as its CLONE_CHILD_CLEARTID has left this memory: by exec, or by its end. */
+BROOD__RAW static void wait_until_cleared(const int *number) {
+    int now;
+    while ((now = __atomic_load_n(number, __ATOMIC_ACQUIRE)) != 0)
+        syscall(SYS_futex, number, FUTEX_WAIT, now, NULL, NULL, 0);
+}
+
 BROOD__RAW int brood__child_main(void *launch) {
     brood__launch *l = launch;
     const brood__plan *plan = l->plan;
@@ -381,6 +389,8 @@ BROOD__RAW int brood__child_main(void *launch) {
     if (plan->dies_with_parent) /* after the credentials, whose change would take it back */
         die_with_parent(l);
     reset_signals(plan);
+    if (l->held)
+        wait_until_cleared(l->held);
     int r = brood__fault("execve", ENOMEM);
     if (r == 0 && plan->file_by_fd)
         r = exec_fd(l, plan->file_fd);

@@ -16,6 +16,7 @@ typedef struct brood__launch {
     int cwd_fd;
     int parent;            /* with dies_with_parent: its pid */
     int report_fd;         /* -1: memory is shared, `report` is enough */
+    const int *held;       /* ready for exec it waits until the kernel has cleared this; NULL: it does not */
     volatile bool entered; /* the child was here: memory is shared */
     brood__report report;
     char path[PATH_MAX + 1]; /* for the search */

@@ -26,12 +26,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define CHILD_STACK 16384 /* child.c needs a few hundred bytes; the rest is for the kernel's habits */
-
 extern char **environ;
-
-/* clone(2) by the C library's other name, which no sanitizer takes for a fork. */
-extern int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 
 /* --- slots, before the clone --- */
 
@@ -240,7 +235,7 @@ static int clone_into(int (*main)(void *), void *data, char *stack, int cgroup, 
         .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
         .exit_signal = SIGCHLD,
         .stack = (uint64_t)(uintptr_t)stack,
-        .stack_size = CHILD_STACK,
+        .stack_size = BROOD__CHILD_STACK,
         .cgroup = (uint64_t)cgroup,
     };
     return (int)clone3(&args, main, data);
@@ -250,8 +245,8 @@ static int clone_into(int (*main)(void *), void *data, char *stack, int cgroup, 
  * Every signal is blocked around it, the C library's own included (hence the raw call): the child starts with this mask
  * and with the host's handlers, none of which may run in it.
  */
-int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *ret_pidfd) {
-    alignas(16) char stack[CHILD_STACK];
+int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared, int *ret_pidfd) {
+    alignas(16) char stack[BROOD__CHILD_STACK];
     const uint64_t all = ~(uint64_t)0;
     uint64_t before;
     int r = brood__fault("clone", EAGAIN);
@@ -261,14 +256,14 @@ int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, in
     if (cgroup)
         r = clone_into(main, data, stack, cgroup, ret_pidfd);
     else if ((r = __clone(main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | more_flags, data,
-                          ret_pidfd)) < 0)
+                          ret_pidfd, NULL, cleared)) < 0)
         r = -errno;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
     return r;
 }
 
 static int clone_child(brood__launch *l, int *ret_pidfd) {
-    return brood__clone(brood__child_main, l, l->plan->new_namespaces, l->plan->born_in, ret_pidfd);
+    return brood__clone(brood__child_main, l, l->plan->new_namespaces, l->plan->born_in, NULL, ret_pidfd);
 }
 
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
@@ -307,8 +302,12 @@ static bool report_needs_pipe(void) {
     return atomic_load(&memory_shared) != 1 || !brood__has(BROOD__SHARED_MEMORY);
 }
 
+bool brood__shares_memory(void) {
+    return !report_needs_pipe();
+}
+
 bool brood__can_be_born_in(void) {
-    return HAS_CLONE3 && !report_needs_pipe();
+    return HAS_CLONE3 && brood__shares_memory();
 }
 
 /* The pipe closes at exec, or carries the report. */
@@ -363,14 +362,7 @@ static int launch(brood__launch *l, brood__process *ret_process) {
         r = l->report.step ? -l->report.error : -EOPNOTSUPP;
         goto out;
     }
-    if (process.pidfd <
-        3) { /* out of the way of slots that a later child inherits; where that fails it is no harm to this one */
-        int lifted = fcntl(process.pidfd, F_DUPFD_CLOEXEC, 3);
-        if (lifted >= 0) {
-            brood__close(process.pidfd);
-            process.pidfd = lifted;
-        }
-    }
+    process.pidfd = brood__fd_lift_if_any(process.pidfd, 3); /* out of the way of slots that a later child inherits */
     *ret_process = process;
 out:
     brood__close(report[0]);
@@ -474,6 +466,7 @@ int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *
     l.highest_slot = plan->slots[plan->slot_count - 1].slot;
     l.parent = getpid();
     l.entered = false;
+    l.held = NULL;
     l.report = (brood__report){0};
     r = launch(&l, ret_process);
     if (r < 0)

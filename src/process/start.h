@@ -23,14 +23,20 @@ typedef struct brood__process {
  */
 int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *ret_failure);
 
+#define BROOD__CHILD_STACK 16384 /* child.c needs a few hundred bytes; the rest is for the kernel's habits */
+
+/* clone(2) by the C library's other name, which no sanitizer takes for a fork. */
+extern int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+
 /*
  * The clone of a start: `main`, which makes nothing but system calls and never returns, runs in the host's memory while
- * this thread is suspended. `cgroup`: the directory of the cgroup2 that it is born in, without more flags, or 0. Its pid,
- * or a negative errno.
+ * this thread is suspended. `cgroup`: the directory of the cgroup2 that it is born in, without more flags, or 0. With
+ * CLONE_CHILD_CLEARTID `cleared` is zero once it has left this memory. Its pid, or a negative errno.
  */
-int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *ret_pidfd);
+int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared, int *ret_pidfd);
 
-/* Whether a child has shown that it shares memory, and could be born in a cgroup. */
+/* Whether a child has shown that it shares memory; and could be born in a cgroup. */
+bool brood__shares_memory(void);
 bool brood__can_be_born_in(void);
 
 /*

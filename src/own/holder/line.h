@@ -13,8 +13,14 @@
 #include <stdint.h>
 #include <sys/resource.h>
 
-#define BROOD__LINE_FD 0    /* the holder's end */
-#define BROOD__HOST_FD 3    /* with argv[1] "0", in a PID namespace: the host's pidfd */
+#define BROOD__LINE_FD 0 /* the holder's end */
+#define BROOD__HOST_FD 3 /* with argv[1] "0", in a PID namespace: the host's pidfd */
+/*
+ * With argv[2], the pid of a program that it has started already, it has that and these, and hears of no start: see
+ * own/birth.c.
+ */
+#define BROOD__PROC_FD 4    /* /proc */
+#define BROOD__ENDED_FD 5   /* a signalfd for SIGCHLD */
 #define BROOD__LINE_FDS 240 /* descriptors in one message; the kernel takes 253 */
 #define BROOD__LINE_MAX_FDS 2048
 
@@ -78,7 +84,7 @@ typedef struct brood__word {
     int denied;              /* a negative errno: something in the tree could not be signalled */
     uint64_t cgroup_made_ns; /* STARTED: part of the name of its cgroup, as is */
     int self;                /* the holder's pid, as it sees it */
-    uint64_t rss_floor_kb;   /* EXITED: the holder's own peak, which the program's began with */
+    uint64_t rss_floor_kb;   /* EXITED: the holder's own peak, if the program's began with that */
     bool memory_each;        /* STARTED: memory is limited for each process by itself */
     brood_limit_hit hit;
     uint64_t peak_kb; /* EMPTY: of the memory of all of it together; 0: not known */

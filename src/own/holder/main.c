@@ -54,6 +54,7 @@ static struct holder {
     bool frozen;       /* nothing of the tree is to run */
     bool said_all;     /* the host has, and what it said may not have been read yet */
     uint64_t put_off;  /* signals of that, a bit for each */
+    bool born_first;   /* its program has shared memory with the host, and not with it */
     bool ignored_ends; /* the host ignores SIGCHLD, and its program may be to do so as well */
     int denied;
     int64_t again_at_ns;   /* ENDING: when it is looked at again */
@@ -360,6 +361,12 @@ static void start_program(brood__packed *packed, const int *fds, uint32_t count)
     watch_limits(plan);
 }
 
+/* Once the program was born, in the host's session, so that it has its terminal. */
+static void leave_session(void) {
+    holder_call(SYS_setsid);
+    holder_call(SYS_chdir, "/");
+}
+
 static void start(const brood__order *order, const int *fds) {
     brood__packed *packed = holder_map(order->size);
     if (!packed)
@@ -370,9 +377,7 @@ static void start(const brood__order *order, const int *fds) {
     holder_unmap(packed, order->size);
     for (uint32_t i = 0; i < order->fds; i++) /* a pipe is at its end when the tree's last writer has gone */
         holder_close(fds[i]);
-    /* Only now: the program was born in the host's session, so that it has its terminal. */
-    holder_call(SYS_setsid);
-    holder_call(SYS_chdir, "/");
+    leave_session();
 }
 
 /* --- its work --- */
@@ -497,8 +502,10 @@ static void reap(void) {
         if (pid != h.program)
             continue;
         h.program = 0;
-        words[count++] =
-            (brood__word){.kind = BROOD__WORD_EXITED, .value = status, .rss_floor_kb = own_peak_kb(), .usage = usage};
+        words[count++] = (brood__word){.kind = BROOD__WORD_EXITED,
+                                       .value = status,
+                                       .rss_floor_kb = h.born_first ? 0 : own_peak_kb(),
+                                       .usage = usage};
     }
     if (pid == -ECHILD) {
         words[count] = (brood__word){.kind = BROOD__WORD_EMPTY};
@@ -525,11 +532,16 @@ static void enter_namespace(void) {
         report_failure(BROOD_STEP_HOLDER, (int)-r, 0);
 }
 
+static int number_of(const char *digits) {
+    int number = 0;
+    while (digits && *digits)
+        number = number * 10 + (*digits++ - '0');
+    return number;
+}
+
 /* The parent that it was started by, if that is alive: once it is known to be, its number is nobody else's. */
 static void find_host(const char *number) {
-    int host = 0;
-    while (number && *number)
-        host = host * 10 + (*number++ - '0');
+    int host = number_of(number);
     if (host == 0) {
         enter_namespace();
         return;
@@ -557,6 +569,18 @@ static void prepare(const char *host) {
     h.ended_fd = (int)holder_call(SYS_signalfd4, -1L, &child, 8L, (long)(O_CLOEXEC | O_NONBLOCK));
     if (r < 0 || h.ended_fd < 0)
         report_failure(BROOD_STEP_HOLDER, r < 0 ? -r : -h.ended_fd, 0);
+}
+
+/* It was the parent of a program before it was this one: nothing is left that could fail. */
+static void go_on(int program) {
+    h.program = program;
+    h.started = true;
+    h.host_fd = BROOD__HOST_FD;
+    h.ended_fd = BROOD__ENDED_FD;
+    h.born_first = true;
+    holder_call(SYS_prctl, (long)PR_SET_NAME, "brood-holder", 0L, 0L, 0L);
+    tree_prepare_with(BROOD__PROC_FD);
+    leave_session();
 }
 
 static void lose_host(void) {
@@ -596,11 +620,21 @@ static void look(int64_t now_ns) {
         look_at_cpu_time();
 }
 
+static bool is_guard(const char *name) {
+    const char *guard = BROOD__GUARD_NAME;
+    for (; *guard && *guard == *name; guard++)
+        name++;
+    return *guard == *name;
+}
+
 int main(int argc, char **argv) {
     enum { LINE, HOST, ENDED, MEMORY, PIDS, POLLS };
-    if (argc > 2) /* it is to be another */
+    if (argc > 2 && is_guard(argv[0]))
         guard_main(argv[1], argv[2]);
-    prepare(argc > 1 ? argv[1] : NULL);
+    if (argc > 2)
+        go_on(number_of(argv[2]));
+    else
+        prepare(argc > 1 ? argv[1] : NULL);
     for (;;) {
         struct pollfd polls[POLLS] = {
             [LINE] = {.fd = h.hearing ? BROOD__LINE_FD : -1, .events = POLLIN | POLLRDHUP},

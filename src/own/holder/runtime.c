@@ -197,10 +197,6 @@ void *holder_map(size_t size) {
                                (long)(MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE), -1L, 0L));
 }
 
-void *holder_grow(void *block, size_t size, size_t larger) {
-    return address(holder_call(SYS_mremap, block, size, larger, (long)MREMAP_MAYMOVE, 0L));
-}
-
 void holder_unmap(void *block, size_t size) {
     holder_call(SYS_munmap, block, size);
 }

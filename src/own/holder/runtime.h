@@ -23,7 +23,6 @@ long holder_launch(brood__launch *launch, int cgroup, int *ret_pidfd);
 
 /* Zeros, of which only those that are touched take memory; NULL: none. */
 void *holder_map(size_t size);
-void *holder_grow(void *block, size_t size, size_t larger); /* NULL: none, and the block stays */
 void holder_unmap(void *block, size_t size);
 
 int64_t holder_now_ns(void);

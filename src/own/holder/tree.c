@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -26,15 +27,17 @@ typedef struct process {
     int pid, parent;
 } process;
 
-/* Only what is used takes memory. */
+/* Only what is used takes memory, and all but more processes than are usual is there from the beginning. */
+static process first_found[FIRST_PROCESSES];
 static struct tree {
     int proc;       /* /proc */
     process *found; /* in /proc's order */
     long count, room;
-    unsigned char *member;  /* a bit for each pid */
-    unsigned char *stopped; /* likewise: it was sent SIGSTOP */
-    unsigned char *mourned; /* likewise: that it was killed has been seen */
-    unsigned char *killed;  /* likewise: a child of the holder's, which was sent SIGKILL and has yet to be reaped */
+    unsigned char member[MOST_PIDS / 8];  /* a bit for each pid */
+    unsigned char stopped[MOST_PIDS / 8]; /* likewise: it was sent SIGSTOP */
+    unsigned char mourned[MOST_PIDS / 8]; /* likewise: that it was killed has been seen */
+    unsigned char
+        killed[MOST_PIDS / 8]; /* likewise: a child of the holder's, which was sent SIGKILL and is not reaped */
 } tree;
 
 static bool has(const unsigned char *bits, int pid) {
@@ -58,10 +61,13 @@ static void clear_one(unsigned char *bits, int pid) {
 static bool has_room(void) {
     if (tree.count < tree.room)
         return true;
-    process *larger =
-        holder_grow(tree.found, (size_t)tree.room * sizeof *larger, (size_t)tree.room * 2 * sizeof *larger);
+    size_t size = (size_t)tree.room * sizeof *tree.found;
+    process *larger = holder_map(size * 2);
     if (!larger)
         return false;
+    memcpy(larger, tree.found, size);
+    if (tree.found != first_found)
+        holder_unmap(tree.found, size);
     tree.found = larger;
     tree.room *= 2;
     return true;
@@ -87,17 +93,15 @@ static bool shows_us(void) {
     return parse_number(&at) == (int)holder_call(SYS_getpid);
 }
 
-int tree_prepare(void) {
-    tree.proc = holder_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY);
-    if (!shows_us())
-        return -ESRCH;
+void tree_prepare_with(int proc) {
+    tree.proc = proc;
+    tree.found = first_found;
     tree.room = FIRST_PROCESSES;
-    tree.found = holder_map((size_t)tree.room * sizeof *tree.found);
-    tree.member = holder_map((size_t)MOST_PIDS / 8);
-    tree.stopped = holder_map((size_t)MOST_PIDS / 8);
-    tree.killed = holder_map((size_t)MOST_PIDS / 8);
-    tree.mourned = holder_map((size_t)MOST_PIDS / 8);
-    return tree.found && tree.member && tree.stopped && tree.killed && tree.mourned ? 0 : -ENOMEM;
+}
+
+int tree_prepare(void) {
+    tree_prepare_with(holder_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY));
+    return shows_us() ? 0 : -ESRCH;
 }
 
 /* "PID (name) state parent …": a name may hold anything, so what counts is its last parenthesis. */

@@ -7,6 +7,8 @@
 
 /* Before all else, so that nothing is wanting when it counts. 0, or a negative errno: -ESRCH: no /proc of ours. */
 int tree_prepare(void);
+/* With a directory that is known to be it: this cannot fail. */
+void tree_prepare_with(int proc);
 
 /* Send it to each. 0, or a negative errno for the last that could not be sent: what is gone meanwhile does not count. */
 int tree_signal(int signal);

@@ -1,0 +1,204 @@
+/*
+ * Two clones in the host's memory, one the parent of the other. The first makes itself the subreaper of what will descend
+ * from it, bears the second, opens what it needs as a holder, and execs the holder's image. The second does what is to be
+ * done between clone and exec, waits until the first has left this memory by its exec, and execs the program:
+ *
+ *     host      --+ suspended ------------------------------+ waits ---------------+-->
+ *     holder      +-- clone -- opens -------------- exec ---+-- the holder's image
+ *     program           +-- slots, limits, … -- waits ------+-------------- exec --+-- the program
+ *
+ * So no program runs before there is one that owns it, which has nothing left to do by then that could fail, short of
+ * being killed. The first shares the host's descriptors until the second is born, whose pidfd is the host's therefore.
+ */
+#include "own/birth.h"
+
+#include "base/clock.h"
+#include "base/digits.h"
+#include "base/failure.h"
+#include "base/sys.h"
+#include "own/holder/line.h"
+#include "process/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ABOVE_ALL 16 /* of the numbers by which a holder finds its descriptors */
+#define LOOK_NS 100000000
+
+extern char **environ;
+
+typedef struct birth {
+    brood__launch launch; /* of the program */
+    int host, line, image;
+    char host_text[16], program_text[16]; /* the holder's arguments */
+    int error;                            /* a negative errno: the holder could not be had */
+    int program;                          /* its pid; 0: it was not born */
+    int program_fd;                       /* its pidfd, in the host's table */
+    int holder_is_here, program_is_here;  /* cleared by the kernel once they have left this memory */
+    alignas(16) char stack[BROOD__CHILD_STACK];
+} birth;
+
+/* --- what is to be the holder --- */
+
+#define TRY(name, call)                                                                                                \
+    do {                                                                                                               \
+        if (brood__fault(name, ENOMEM) < 0)                                                                            \
+            give_up(b, -ENOMEM);                                                                                       \
+        if ((call) < 0)                                                                                                \
+            give_up(b, -errno);                                                                                        \
+    } while (0)
+
+BROOD__RAW static _Noreturn void give_up(birth *b, int error) {
+    b->error = error;
+    if (b->program > 0) {
+        syscall(SYS_kill, b->program, SIGKILL);
+        syscall(SYS_wait4, b->program, NULL, __WALL, NULL);
+    }
+    for (;;)
+        syscall(SYS_exit_group, 127);
+}
+
+BROOD__RAW static void stay_with_host(birth *b) {
+    if (syscall(SYS_getppid) != b->host)
+        give_up(b, -ESRCH);
+}
+
+/* Should it be stopped, the end of the host makes it go on. */
+BROOD__RAW static void be_subreaper(birth *b) {
+    TRY("prctl", syscall(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+    TRY("prctl", syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0));
+    stay_with_host(b);
+}
+
+BROOD__RAW static void bear_program(birth *b) {
+    int flags = CLONE_VM | CLONE_PIDFD | CLONE_CHILD_CLEARTID | SIGCHLD, pid;
+    b->launch.parent = (int)syscall(SYS_getpid);
+    TRY("clone", pid = __clone(brood__child_main, b->stack + sizeof b->stack, flags, &b->launch, &b->program_fd, NULL,
+                               &b->program_is_here));
+    b->program = pid;
+    brood__append_number(b->program_text, 0, (uint64_t)pid);
+}
+
+/* Each at its number, which is the lowest that is free; all else is closed by exec. */
+BROOD__RAW static void open_what_it_needs(birth *b) {
+    const uint64_t ends = (uint64_t)1 << (SIGCHLD - 1);
+    int image, line;
+    TRY("close_range", syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC));
+    TRY("fcntl", image = (int)syscall(SYS_fcntl, b->image, F_DUPFD_CLOEXEC, ABOVE_ALL));
+    TRY("fcntl", line = (int)syscall(SYS_fcntl, b->line, F_DUPFD_CLOEXEC, ABOVE_ALL));
+    for (int fd = 0; fd < BROOD__HOST_FD; fd++)
+        TRY("dup3", syscall(SYS_dup3, line, fd, 0));
+    TRY("close_range", syscall(SYS_close_range, BROOD__HOST_FD, ABOVE_ALL - 1, 0));
+    TRY("pidfd_open", syscall(SYS_pidfd_open, b->host, 0));
+    TRY("fcntl", syscall(SYS_fcntl, BROOD__HOST_FD, F_SETFD, 0));
+    TRY("open", syscall(SYS_openat, AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY, 0));
+    TRY("signalfd", syscall(SYS_signalfd4, -1, &ends, sizeof ends, O_NONBLOCK));
+    stay_with_host(b);
+    b->image = image;
+}
+
+BROOD__RAW static int be_holder(void *data) {
+    birth *b = data;
+    char *argv[] = {(char[]){"brood-holder"}, b->host_text, b->program_text, NULL}, *envp[] = {NULL};
+    be_subreaper(b);
+    bear_program(b);
+    open_what_it_needs(b);
+    TRY("execveat", syscall(SYS_execveat, b->image, "", argv, envp, AT_EMPTY_PATH));
+    give_up(b, -EPROTO);
+}
+
+/* --- the host --- */
+
+/* Until it runs, or has failed to. That the kernel clears the word is all that is needed; who was killed has ended. */
+static void await_program(birth *b) {
+    const struct timespec look = {.tv_nsec = LOOK_NS};
+    struct pollfd ended = {.fd = b->program_fd, .events = POLLIN};
+    int now;
+    while ((now = __atomic_load_n(&b->program_is_here, __ATOMIC_ACQUIRE)) != 0 && poll(&ended, 1, 0) == 0)
+        syscall(SYS_futex, &b->program_is_here, FUTEX_WAIT, now, &look, NULL, 0);
+}
+
+static void prepare(birth *b, brood__plan *plan, int line, int image) {
+    b->host = (int)getpid();
+    b->line = line;
+    b->image = image;
+    snprintf(b->host_text, sizeof b->host_text, "%d", b->host);
+    b->error = b->program = 0;
+    b->program_fd = -1;
+    b->holder_is_here = b->program_is_here = 1;
+    b->launch.plan = plan;
+    b->launch.envp = plan->envp ? plan->envp : environ;
+    b->launch.highest_slot = plan->slots[plan->slot_count - 1].slot;
+    b->launch.report_fd = -1;
+    b->launch.held = &b->holder_is_here;
+    b->launch.entered = false;
+    b->launch.report = (brood__report){0};
+}
+
+static int start(brood__plan *plan, brood__holder *h, brood__process *ret_process, brood_failure *why) {
+    birth b; /* not initialised as a whole: most of it is the program's stack */
+    struct rusage usage;
+    int line[2], image = brood__holder_image();
+    if (image < 0 || brood__socket_pair(line) < 0)
+        return 1;
+    h->line = line[0];
+    prepare(&b, plan, line[1], image);
+    ret_process->started_us = brood__now_us();
+    h->pid = brood__clone(be_holder, &b, CLONE_FILES | CLONE_CHILD_CLEARTID, 0, &b.holder_is_here, &h->pidfd);
+    brood__close(line[1]);
+    if (h->pid < 0)
+        h->pidfd = -1;
+    if (h->pid < 0)
+        return brood__fail(why, h->pid, BROOD_STEP_CLONE, NULL, NULL);
+    h->pidfd = brood__fd_lift_if_any(h->pidfd, 3);
+    if (b.program > 0) {
+        ret_process->pid = b.program;
+        ret_process->pidfd = b.program_fd = brood__fd_lift_if_any(b.program_fd, 3);
+        await_program(&b);
+    }
+    if (b.error < 0 || b.program == 0) /* it may have been killed */
+        return 1;
+    if (b.launch.report.step)
+        return brood__plan_fail(plan, &b.launch.report, why);
+    ret_process->rss_floor_kb = getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss : UINT64_MAX;
+    return brood__nonblock(h->line);
+}
+
+bool brood__birth_can(const brood__plan *plan) {
+    bool changes_user =
+        plan->set_uid || plan->set_gid || plan->set_groups; /* which changes the host's memory as well */
+    return brood__shares_memory() && brood__has(BROOD__CLOSE_RANGE) && !changes_user && !plan->needs_cgroup;
+}
+
+int brood__birth_start(brood__plan *plan, brood__holder *ret_holder, brood__process *ret_process, brood_failure *why) {
+    brood__holder h = BROOD__HOLDER_NONE;
+    brood__process process = BROOD__PROCESS_NONE;
+    int r = brood__plan_open(plan, why);
+    if (r == 0) {
+        plan->dies_with_parent = true;
+        r = start(plan, &h, &process, why);
+        plan->dies_with_parent = false;
+    }
+    brood__plan_close(plan, r != 0);
+    if (r != 0) {
+        h.lost = true; /* it has gone, or goes now that its line is at its end */
+        brood__close(process.pidfd);
+        brood__holder_done(&h);
+        return r;
+    }
+    *ret_holder = h;
+    *ret_process = process;
+    return 0;
+}
