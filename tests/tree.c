@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "base/sys.h"
+#include "own/guard.h"
 #include "own/leftover.h"
 
 static void on_empty(brood_child *child, const brood_usage *usage, void *data) {
@@ -433,7 +434,8 @@ TEST(tree_tells_the_peak_of_the_program_alone) {
     CHECK_GE(w->ended.usage.max_rss_kb, 8 * 1024);
     CHECK_LT(w->ended.usage.max_rss_kb, 64 * 1024);
     CHECK_GE(accounts.max_rss_kb, w->ended.usage.max_rss_kb);
-    CHECK_GT(accounts.minor_faults, 2048);
+    CHECK_GT(w->ended.usage.minor_faults, 0); /* how many is up to the size of pages */
+    CHECK_GE(accounts.minor_faults, w->ended.usage.minor_faults);
     CHECK_EQ(munmap(large, size), 0);
 }
 
@@ -553,7 +555,12 @@ TEST(tree_whose_holder_is_stopped_while_it_ends_all) {
 
 static void leave_cgroup(void *path) {
     const char *around = test_format("%s/../cgroup.procs", (char *)path);
-    ENSURE(test_write_existing(around, "0") && rmdir(path) == 0);
+    brood__guard_done(); /* there is one in it, where trees can be started into a cgroup that was killed once */
+    ENSURE(test_write_existing(around, "0"));
+    while (rmdir(path) < 0) {
+        ENSURE(errno == EBUSY);
+        test_nap();
+    }
 }
 
 /* By whoever used it before: the kernel must not take a tree that is started from there for what was to be killed. */
