@@ -12,6 +12,7 @@
  */
 #include "own/birth.h"
 
+#include "base/call.h"
 #include "base/clock.h"
 #include "base/digits.h"
 #include "base/failure.h"
@@ -56,35 +57,36 @@ typedef struct birth {
     do {                                                                                                               \
         if (brood__fault(name, ENOMEM) < 0)                                                                            \
             give_up(b, -ENOMEM);                                                                                       \
-        if ((call) < 0)                                                                                                \
-            give_up(b, -errno);                                                                                        \
+        long r_ = (call);                                                                                              \
+        if (r_ < 0)                                                                                                    \
+            give_up(b, (int)r_);                                                                                       \
     } while (0)
 
 BROOD__RAW static _Noreturn void give_up(birth *b, int error) {
     b->error = error;
     if (b->program > 0) {
-        syscall(SYS_kill, b->program, SIGKILL);
-        syscall(SYS_wait4, b->program, NULL, __WALL, NULL);
+        brood__call(SYS_kill, b->program, SIGKILL);
+        brood__call(SYS_wait4, b->program, NULL, __WALL, NULL);
     }
     for (;;)
-        syscall(SYS_exit_group, 127);
+        brood__call(SYS_exit_group, 127);
 }
 
 BROOD__RAW static void stay_with_host(birth *b) {
-    if (syscall(SYS_getppid) != b->host)
+    if (brood__call(SYS_getppid) != b->host)
         give_up(b, -ESRCH);
 }
 
 /* Should it be stopped, the end of the host makes it go on. */
 BROOD__RAW static void be_subreaper(birth *b) {
-    TRY("prctl", syscall(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
-    TRY("prctl", syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0));
+    TRY("prctl", brood__call(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+    TRY("prctl", brood__call(SYS_prctl, PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0));
     stay_with_host(b);
 }
 
 BROOD__RAW static void bear_program(birth *b) {
     int flags = CLONE_VM | CLONE_PIDFD | CLONE_CHILD_CLEARTID | SIGCHLD, pid;
-    b->launch.parent = (int)syscall(SYS_getpid);
+    b->launch.parent = (int)brood__call(SYS_getpid);
     TRY("clone", pid = __clone(brood__child_main, b->stack + sizeof b->stack, flags, &b->launch, &b->program_fd, NULL,
                                &b->program_is_here));
     b->program = pid;
@@ -95,16 +97,16 @@ BROOD__RAW static void bear_program(birth *b) {
 BROOD__RAW static void open_what_it_needs(birth *b) {
     const uint64_t ends = (uint64_t)1 << (SIGCHLD - 1);
     int image, line;
-    TRY("close_range", syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC));
-    TRY("fcntl", image = (int)syscall(SYS_fcntl, b->image, F_DUPFD_CLOEXEC, ABOVE_ALL));
-    TRY("fcntl", line = (int)syscall(SYS_fcntl, b->line, F_DUPFD_CLOEXEC, ABOVE_ALL));
+    TRY("close_range", brood__call(SYS_close_range, 3, ~0U, CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC));
+    TRY("fcntl", image = (int)brood__call(SYS_fcntl, b->image, F_DUPFD_CLOEXEC, ABOVE_ALL));
+    TRY("fcntl", line = (int)brood__call(SYS_fcntl, b->line, F_DUPFD_CLOEXEC, ABOVE_ALL));
     for (int fd = 0; fd < BROOD__HOST_FD; fd++)
-        TRY("dup3", syscall(SYS_dup3, line, fd, 0));
-    TRY("close_range", syscall(SYS_close_range, BROOD__HOST_FD, ABOVE_ALL - 1, 0));
-    TRY("pidfd_open", syscall(SYS_pidfd_open, b->host, 0));
-    TRY("fcntl", syscall(SYS_fcntl, BROOD__HOST_FD, F_SETFD, 0));
-    TRY("open", syscall(SYS_openat, AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY, 0));
-    TRY("signalfd", syscall(SYS_signalfd4, -1, &ends, sizeof ends, O_NONBLOCK));
+        TRY("dup3", brood__call(SYS_dup3, line, fd, 0));
+    TRY("close_range", brood__call(SYS_close_range, BROOD__HOST_FD, ABOVE_ALL - 1, 0));
+    TRY("pidfd_open", brood__call(SYS_pidfd_open, b->host, 0));
+    TRY("fcntl", brood__call(SYS_fcntl, BROOD__HOST_FD, F_SETFD, 0));
+    TRY("open", brood__call(SYS_openat, AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY, 0));
+    TRY("signalfd", brood__call(SYS_signalfd4, -1, &ends, sizeof ends, O_NONBLOCK));
     stay_with_host(b);
     b->image = image;
 }
@@ -115,7 +117,7 @@ BROOD__RAW static int be_holder(void *data) {
     be_subreaper(b);
     bear_program(b);
     open_what_it_needs(b);
-    TRY("execveat", syscall(SYS_execveat, b->image, "", argv, envp, AT_EMPTY_PATH));
+    TRY("execveat", brood__call(SYS_execveat, b->image, "", argv, envp, AT_EMPTY_PATH));
     give_up(b, -EPROTO);
 }
 
@@ -127,7 +129,7 @@ static void await_program(birth *b) {
     struct pollfd ended = {.fd = b->program_fd, .events = POLLIN};
     int now;
     while ((now = __atomic_load_n(&b->program_is_here, __ATOMIC_ACQUIRE)) != 0 && poll(&ended, 1, 0) == 0)
-        syscall(SYS_futex, &b->program_is_here, FUTEX_WAIT, now, &look, NULL, 0);
+        brood__call(SYS_futex, &b->program_is_here, FUTEX_WAIT, now, &look, NULL, 0);
 }
 
 static void prepare(birth *b, brood__plan *plan, int line, int image) {
@@ -179,7 +181,8 @@ static int start(brood__plan *plan, brood__holder *h, brood__process *ret_proces
 bool brood__birth_can(const brood__plan *plan) {
     bool changes_user =
         plan->set_uid || plan->set_gid || plan->set_groups; /* which changes the host's memory as well */
-    return brood__shares_memory() && brood__has(BROOD__CLOSE_RANGE) && !changes_user && !plan->needs_cgroup;
+    return BROOD__CALLS_ARE_BARE && brood__shares_memory() && brood__has(BROOD__CLOSE_RANGE) && !changes_user &&
+           !plan->needs_cgroup;
 }
 
 int brood__birth_start(brood__plan *plan, brood__holder *ret_holder, brood__process *ret_process, brood_failure *why) {

@@ -2,7 +2,7 @@
  * The code that runs in the new process before the program does. Its memory is the host's (CLONE_VM), its stack a piece
  * of the caller's, and the calling thread is suspended meanwhile: so raw system calls only. No allocation, no lock, no
  * glibc wrapper that synchronises threads (setuid does) or that a sanitizer replaces; built without sanitizers and
- * stack protector. errno is the suspended thread's, and may be overwritten.
+ * stack protector. errno is the suspended thread's, and left alone: that may go on while the child of a holder runs.
  *
  * The order of the steps is part of the interface, docs/ARCHITECTURE.md gives the reasons: session and group; slots;
  * umask, nice, limits; gid, groups, uid; directory; no_new_privs; signals; exec. All signals are blocked until the last
@@ -10,6 +10,7 @@
  */
 #include "process/child.h"
 
+#include "base/call.h"
 #include "base/digits.h"
 #include "base/sys.h"
 
@@ -44,15 +45,12 @@
             give_up(l, number, (int)-r_, 0);                                                                           \
     } while (0)
 
-/* A system call, its answer as the kernel gives it. */
-#define RAW(...) (syscall(__VA_ARGS__) < 0 ? -(long)errno : 0L)
-
 BROOD__RAW static _Noreturn void give_up(brood__launch *l, brood_step step, int error, int index) {
     l->report = (brood__report){.step = (int)step, .error = error, .index = index};
     if (l->report_fd >= 0)
-        syscall(SYS_write, l->report_fd, &l->report, sizeof l->report);
+        brood__call(SYS_write, l->report_fd, &l->report, sizeof l->report);
     for (;;)
-        syscall(SYS_exit_group, 127);
+        brood__call(SYS_exit_group, 127);
 }
 
 /* --- slots --- */
@@ -66,19 +64,18 @@ BROOD__RAW static bool is_slot(const brood__plan *plan, int fd) {
 
 /* A duplicate that no slot will overwrite: above them all, or in a gap if the descriptor limit is too low for that. */
 BROOD__RAW static int duplicate_out_of_the_way(const brood__launch *l, int fd) {
-    int copy = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, l->highest_slot + 1);
-    for (int from = 3; copy < 0 && (errno == EINVAL || errno == EMFILE) && from <= l->highest_slot; from++) {
+    int copy = (int)brood__call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, l->highest_slot + 1);
+    for (int from = 3; (copy == -EINVAL || copy == -EMFILE) && from <= l->highest_slot; from++) {
         if (is_slot(l->plan, from))
             continue;
-        copy = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, from);
+        copy = (int)brood__call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, from);
         if (copy >= 0 && is_slot(l->plan, copy)) {
             from = copy;
-            syscall(SYS_close, copy);
-            copy = -1;
-            errno = EMFILE;
+            brood__call(SYS_close, copy);
+            copy = -EMFILE;
         }
     }
-    return copy < 0 ? -errno : copy;
+    return copy;
 }
 
 /*
@@ -109,7 +106,8 @@ BROOD__RAW static void fill_slots(brood__launch *l) {
         const brood__plan_slot *s = &plan->slots[i];
         long r = brood__fault("dup3", EMFILE);
         if (r == 0)
-            r = s->moved == s->slot ? RAW(SYS_fcntl, s->slot, F_SETFD, 0) : RAW(SYS_dup3, s->moved, s->slot, 0);
+            r = s->moved == s->slot ? brood__call(SYS_fcntl, s->slot, F_SETFD, 0)
+                                    : brood__call(SYS_dup3, s->moved, s->slot, 0);
         if (r < 0)
             give_up(l, BROOD_STEP_STDIO, (int)-r, s->slot);
     }
@@ -136,7 +134,7 @@ BROOD__RAW static int parse_fd(const char *name) {
 
 BROOD__RAW static void close_at_exec(const brood__plan *plan, int fd) {
     if (fd > 2 && !is_slot(plan, fd))
-        syscall(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
+        brood__call(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
 }
 
 /*
@@ -144,22 +142,22 @@ BROOD__RAW static void close_at_exec(const brood__plan *plan, int fd) {
  * /proc.
  */
 BROOD__RAW static void close_one_by_one(brood__launch *l) {
-    int dir = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    int dir = (int)brood__call(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (dir < 0) {
         struct rlimit64 limit = {.rlim_cur = 1024};
-        syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
+        brood__call(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
         for (int fd = 3; (uint64_t)fd < limit.rlim_cur && fd < 1048576; fd++)
             close_at_exec(l->plan, fd);
         return;
     }
     long n;
-    while ((n = syscall(SYS_getdents64, dir, l->path, sizeof l->path)) > 0)
+    while ((n = brood__call(SYS_getdents64, dir, l->path, sizeof l->path)) > 0)
         for (long at = 0; at < n;) {
             struct kernel_dirent *entry = (struct kernel_dirent *)(void *)(l->path + at);
             close_at_exec(l->plan, parse_fd(entry->name));
             at += entry->length;
         }
-    syscall(SYS_close, dir);
+    brood__call(SYS_close, dir);
 }
 
 /* Whatever no slot names is closed by exec, also if the host's libraries forgot to ask for that. */
@@ -170,7 +168,7 @@ BROOD__RAW static void close_the_rest(brood__launch *l) {
         unsigned to = i < plan->slot_count ? (unsigned)plan->slots[i].slot : ~0U;
         if (to < from)
             continue;
-        if (to > from && syscall(SYS_close_range, from, to == ~0U ? to : to - 1, CLOSE_RANGE_CLOEXEC) < 0) {
+        if (to > from && brood__call(SYS_close_range, from, to == ~0U ? to : to - 1, CLOSE_RANGE_CLOEXEC) < 0) {
             brood__lacks(BROOD__CLOSE_RANGE);
             break;
         }
@@ -186,7 +184,7 @@ BROOD__RAW static void close_the_rest(brood__launch *l) {
 BROOD__RAW static void join_cgroups(brood__launch *l) {
     const int *joins = l->plan->joins;
     for (int i = 0; i < BROOD__HIERARCHIES && joins[i] > 0; i++) {
-        long r = RAW(SYS_write, joins[i], "0", 1);
+        long r = brood__call(SYS_write, joins[i], "0", 1);
         if (r < 0)
             give_up(l, BROOD_STEP_CGROUP, (int)-r, BROOD_LIMIT_NONE);
     }
@@ -195,10 +193,10 @@ BROOD__RAW static void join_cgroups(brood__launch *l) {
 BROOD__RAW static void limit_memory(brood__launch *l) {
     uint64_t most = l->plan->memory_each;
     struct rlimit64 limit = {.rlim_cur = RLIM64_INFINITY, .rlim_max = RLIM64_INFINITY};
-    syscall(SYS_prlimit64, 0, RLIMIT_AS, NULL, &limit); /* which may be lower already */
+    brood__call(SYS_prlimit64, 0, RLIMIT_AS, NULL, &limit); /* which may be lower already */
     limit.rlim_cur = limit.rlim_cur < most ? limit.rlim_cur : most;
     limit.rlim_max = limit.rlim_max < most ? limit.rlim_max : most;
-    long r = RAW(SYS_prlimit64, 0, RLIMIT_AS, &limit, NULL);
+    long r = brood__call(SYS_prlimit64, 0, RLIMIT_AS, &limit, NULL);
     if (r < 0)
         give_up(l, BROOD_STEP_CGROUP, (int)-r, BROOD_LIMIT_MEMORY);
 }
@@ -206,30 +204,30 @@ BROOD__RAW static void limit_memory(brood__launch *l) {
 BROOD__RAW static void limit_resources(brood__launch *l) {
     for (size_t i = 0; i < l->plan->limit_count; i++) {
         const brood__plan_limit *limit = &l->plan->limits[i];
-        long r = RAW(SYS_prlimit64, 0, limit->resource, &limit->limit, NULL);
+        long r = brood__call(SYS_prlimit64, 0, limit->resource, &limit->limit, NULL);
         if (r < 0)
             give_up(l, BROOD_STEP_LIMIT, (int)-r, limit->resource);
     }
 }
 
 BROOD__RAW static long add_niceness(int change) {
-    long twenty_minus_nice = syscall(SYS_getpriority, PRIO_PROCESS, 0); /* the raw call never answers negatively */
-    return RAW(SYS_setpriority, PRIO_PROCESS, 0, (int)(20 - twenty_minus_nice) + change);
+    long twenty_minus_nice = brood__call(SYS_getpriority, PRIO_PROCESS, 0); /* the raw call never answers negatively */
+    return brood__call(SYS_setpriority, PRIO_PROCESS, 0, (int)(20 - twenty_minus_nice) + change);
 }
 
 BROOD__RAW static long change_groups(const brood__plan *plan) {
-    long r = RAW(NR_SETGROUPS, plan->group_count, plan->groups);
+    long r = brood__call(NR_SETGROUPS, plan->group_count, plan->groups);
     return r == -EPERM && plan->groups_best_effort ? 0 : r;
 }
 
 BROOD__RAW static void change_identity(brood__launch *l) {
     const brood__plan *plan = l->plan;
     if (plan->set_gid)
-        STEP("setresgid", BROOD_STEP_GID, RAW(NR_SETRESGID, plan->gid, plan->gid, plan->gid));
+        STEP("setresgid", BROOD_STEP_GID, brood__call(NR_SETRESGID, plan->gid, plan->gid, plan->gid));
     if (plan->set_groups)
         STEP("setgroups", BROOD_STEP_GROUPS, change_groups(plan));
     if (plan->set_uid)
-        STEP("setresuid", BROOD_STEP_UID, RAW(NR_SETRESUID, plan->uid, plan->uid, plan->uid));
+        STEP("setresuid", BROOD_STEP_UID, brood__call(NR_SETRESUID, plan->uid, plan->uid, plan->uid));
 }
 
 /* --- signals --- */
@@ -241,7 +239,7 @@ typedef struct kernel_action {
 
 /*
  * A handler would run in the host's memory, so all go to their default before any signal is let through; exec would do
- * that too, but later. Then nothing is blocked: what blocked signals before is the host's business.
+ * that too, but later.
  */
 BROOD__RAW static void reset_signals(const brood__plan *plan) {
     static const kernel_action reset;
@@ -251,18 +249,21 @@ BROOD__RAW static void reset_signals(const brood__plan *plan) {
         kernel_action now;
         if (sig == SIGKILL || sig == SIGSTOP)
             continue;
-        if (plan->keep_ignored && syscall(SYS_rt_sigaction, sig, NULL, &now, 8) == 0 &&
+        if (plan->keep_ignored && brood__call(SYS_rt_sigaction, sig, NULL, &now, 8) == 0 &&
             now.handler == (unsigned long)SIG_IGN)
             continue;
-        syscall(SYS_rt_sigaction, sig, &reset, NULL, 8);
+        brood__call(SYS_rt_sigaction, sig, &reset, NULL, 8);
     }
     if (plan->ignores_ends) {
         static const kernel_action ignore = {.handler = (unsigned long)SIG_IGN};
-        syscall(SYS_rt_sigaction, SIGCHLD, &ignore, NULL, 8);
+        brood__call(SYS_rt_sigaction, SIGCHLD, &ignore, NULL, 8);
     }
+}
+
+/* Nothing is blocked: what blocked signals before is the host's business. */
+BROOD__RAW static void let_signals_through(void) {
     static const uint64_t none;
-    if (!plan->signals_blocked)
-        syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
+    brood__call(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
 }
 
 /* --- exec --- */
@@ -270,22 +271,20 @@ BROOD__RAW static void reset_signals(const brood__plan *plan) {
 /* Returns only if it failed. */
 BROOD__RAW static int exec_path(brood__launch *l, const char *path) {
     long pause_ns = 1000000;
+    int r = 0;
     for (int tries = 0; tries < BUSY_TRIES; tries++, pause_ns *= 2) {
-        syscall(SYS_execve, path, l->plan->argv, l->envp);
+        r = (int)brood__call(SYS_execve, path, l->plan->argv, l->envp);
         /* Another thread of the host may have forked while it wrote this program, and its child has yet to exec. */
-        if (errno != ETXTBSY)
+        if (r != -ETXTBSY)
             break;
         struct timespec pause = {.tv_nsec = pause_ns};
-        int busy = errno;
-        syscall(SYS_nanosleep, &pause, NULL);
-        errno = busy;
+        brood__call(SYS_nanosleep, &pause, NULL);
     }
-    if (errno == ENOEXEC) { /* a script without #!, as execvp(3) treats it */
+    if (r == -ENOEXEC) { /* a script without #!, as execvp(3) treats it */
         l->plan->shell_argv[1] = (char *)(uintptr_t)path;
-        syscall(SYS_execve, "/bin/sh", l->plan->shell_argv, l->envp);
-        errno = ENOEXEC;
+        brood__call(SYS_execve, "/bin/sh", l->plan->shell_argv, l->envp);
     }
-    return -errno;
+    return r;
 }
 
 /* dir/file into l->path; false if that is too long. */
@@ -340,25 +339,24 @@ BROOD__RAW static bool has_slash(const char *file) {
 
 /* It may have gone before the kernel was told. */
 BROOD__RAW static void die_with_parent(brood__launch *l) {
-    syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if (syscall(SYS_getppid) != l->parent)
+    brood__call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (brood__call(SYS_getppid) != l->parent)
         give_up(l, BROOD_STEP_HOLDER, ESRCH, 0);
 }
 
 /* An open program. The second way is for emulators (valgrind), which know no execveat without a path. */
 BROOD__RAW static int exec_fd(brood__launch *l, int fd) {
-    syscall(SYS_execveat, fd, "", l->plan->argv, l->envp, AT_EMPTY_PATH);
-    int error = errno;
+    int r = (int)brood__call(SYS_execveat, fd, "", l->plan->argv, l->envp, AT_EMPTY_PATH);
     brood__append_number(l->path, brood__append_text(l->path, 0, "/proc/self/fd/"), (uint64_t)fd);
-    syscall(SYS_execve, l->path, l->plan->argv, l->envp);
-    return -error;
+    brood__call(SYS_execve, l->path, l->plan->argv, l->envp);
+    return r;
 }
 
 /* Whoever has the number as its CLONE_CHILD_CLEARTID has left this memory: by exec, or by its end. */
 BROOD__RAW static void wait_until_cleared(const int *number) {
     int now;
     while ((now = __atomic_load_n(number, __ATOMIC_ACQUIRE)) != 0)
-        syscall(SYS_futex, number, FUTEX_WAIT, now, NULL, NULL, 0);
+        brood__call(SYS_futex, number, FUTEX_WAIT, now, NULL, NULL, 0);
 }
 
 BROOD__RAW int brood__child_main(void *launch) {
@@ -366,14 +364,14 @@ BROOD__RAW int brood__child_main(void *launch) {
     const brood__plan *plan = l->plan;
     l->entered = true;
     if (plan->new_session)
-        STEP("setsid", BROOD_STEP_SESSION, RAW(SYS_setsid));
+        STEP("setsid", BROOD_STEP_SESSION, brood__call(SYS_setsid));
     else if (plan->new_group)
-        STEP("setpgid", BROOD_STEP_GROUP, RAW(SYS_setpgid, 0, 0));
+        STEP("setpgid", BROOD_STEP_GROUP, brood__call(SYS_setpgid, 0, 0));
     join_cgroups(l);
     fill_slots(l);
     close_the_rest(l);
     if (plan->set_umask)
-        syscall(SYS_umask, plan->umask);
+        brood__call(SYS_umask, plan->umask);
     if (plan->nice)
         STEP("setpriority", BROOD_STEP_NICE, add_niceness(plan->nice));
     if (plan->memory_each)
@@ -381,16 +379,18 @@ BROOD__RAW int brood__child_main(void *launch) {
     limit_resources(l);
     change_identity(l);
     if (plan->cwd_by_fd)
-        STEP("fchdir", BROOD_STEP_CWD, RAW(SYS_fchdir, l->cwd_fd));
+        STEP("fchdir", BROOD_STEP_CWD, brood__call(SYS_fchdir, l->cwd_fd));
     else if (plan->cwd)
-        STEP("chdir", BROOD_STEP_CWD, RAW(SYS_chdir, plan->cwd));
+        STEP("chdir", BROOD_STEP_CWD, brood__call(SYS_chdir, plan->cwd));
     if (plan->no_new_privs)
-        STEP("prctl", BROOD_STEP_NO_NEW_PRIVS, RAW(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+        STEP("prctl", BROOD_STEP_NO_NEW_PRIVS, brood__call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     if (plan->dies_with_parent) /* after the credentials, whose change would take it back */
         die_with_parent(l);
     reset_signals(plan);
     if (l->held)
         wait_until_cleared(l->held);
+    if (!plan->signals_blocked)
+        let_signals_through();
     int r = brood__fault("execve", ENOMEM);
     if (r == 0 && plan->file_by_fd)
         r = exec_fd(l, plan->file_fd);

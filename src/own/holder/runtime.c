@@ -4,6 +4,7 @@
  */
 #include "own/holder/runtime.h"
 
+#include "base/call.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -23,20 +24,6 @@ int main(int argc, char **argv);
 
 #if defined __x86_64__ && !defined __ILP32__
 
-#define BARE 1
-
-__attribute__((always_inline)) static inline long call(long number, const long a[6]) {
-    long answer;
-    register long d __asm__("r10") = a[3];
-    register long e __asm__("r8") = a[4];
-    register long f __asm__("r9") = a[5];
-    __asm__ volatile("syscall"
-                     : "=a"(answer)
-                     : "a"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(d), "r"(e), "r"(f)
-                     : "rcx", "r11", "memory");
-    return answer;
-}
-
 __asm__(".text\n"
         ".globl _start\n"
         "_start:\n"
@@ -51,20 +38,6 @@ __asm__(".text\n"
 
 #elif defined __aarch64__
 
-#define BARE 1
-
-__attribute__((always_inline)) static inline long call(long number, const long a[6]) {
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a[0];
-    register long x1 __asm__("x1") = a[1];
-    register long x2 __asm__("x2") = a[2];
-    register long x3 __asm__("x3") = a[3];
-    register long x4 __asm__("x4") = a[4];
-    register long x5 __asm__("x5") = a[5];
-    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-    return x0;
-}
-
 __asm__(".text\n"
         ".globl _start\n"
         "_start:\n"
@@ -77,43 +50,24 @@ __asm__(".text\n"
 
 #endif
 
-#ifdef BARE
-
-static int last_error;
-
-int *__errno_location(void) {
-    return &last_error;
-}
-
-#define ARGUMENTS(a, last)                                                                                             \
-    va_list list_;                                                                                                     \
-    va_start(list_, last);                                                                                             \
-    for (int i_ = 0; i_ < 6; i_++) /* more than the call takes do no harm */                                           \
-        (a)[i_] = va_arg(list_, long);                                                                                 \
-    va_end(list_)
-
 long holder_call(long number, ...) {
     long a[6];
-    ARGUMENTS(a, number);
-    return call(number, a);
+    va_list list;
+    va_start(list, number);
+    for (int i = 0; i < 6; i++) /* more than the call takes do no harm */
+        a[i] = va_arg(list, long);
+    va_end(list);
+    return brood__call(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-long syscall(long number, ...) {
-    long a[6];
-    ARGUMENTS(a, number);
-    long answer = call(number, a);
-    if (answer >= 0 || answer < -4095)
-        return answer;
-    last_error = (int)-answer;
-    return -1;
-}
+#if BROOD__CALLS_ARE_BARE
 
 /*
  * The child goes on in this very frame, as after vfork(2): it only calls what never returns, deeper in the stack, and
  * what the holder needs of the frame stays.
  */
 __attribute__((noinline)) static long launch_here(brood__launch *launch, int *ret_pidfd) {
-    long answer = call(SYS_clone, (const long[6]){LAUNCH_FLAGS, 0, (long)ret_pidfd});
+    long answer = brood__call(SYS_clone, LAUNCH_FLAGS, 0, ret_pidfd);
     if (answer == 0)
         brood__child_main(launch);
     return answer;
@@ -126,7 +80,7 @@ __attribute__((noinline)) static long launch_into(brood__launch *launch, int cgr
         .exit_signal = SIGCHLD,
         .cgroup = (uint64_t)cgroup,
     };
-    long answer = call(SYS_clone3, (const long[6]){(long)&args, sizeof args});
+    long answer = brood__call(SYS_clone3, &args, sizeof args);
     if (answer == 0)
         brood__child_main(launch);
     return answer;
@@ -156,17 +110,6 @@ void *memcpy(void *restrict to, const void *restrict from, size_t size) {
 #include <unistd.h>
 
 extern int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
-
-long holder_call(long number, ...) {
-    long a[6];
-    va_list list;
-    va_start(list, number);
-    for (int i = 0; i < 6; i++)
-        a[i] = va_arg(list, long);
-    va_end(list);
-    long answer = syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-    return answer == -1 ? -errno : answer;
-}
 
 long holder_launch(brood__launch *launch, int cgroup, int *ret_pidfd) {
     static alignas(16) char stack[16384];
