@@ -123,12 +123,16 @@ BROOD__RAW static int be_holder(void *data) {
 
 /* --- the host --- */
 
-/* Until it runs, or has failed to. That the kernel clears the word is all that is needed; who was killed has ended. */
+static bool has_ended(int pidfd) {
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+    return poll(&ended, 1, 0) > 0 && ended.revents & POLLIN;
+}
+
+/* Until it runs, or has failed to, and this memory is ours alone. One that dumps core ends without clearing the word. */
 static void await_program(birth *b) {
     const struct timespec look = {.tv_nsec = LOOK_NS};
-    struct pollfd ended = {.fd = b->program_fd, .events = POLLIN};
     int now;
-    while ((now = __atomic_load_n(&b->program_is_here, __ATOMIC_ACQUIRE)) != 0 && poll(&ended, 1, 0) == 0)
+    while ((now = __atomic_load_n(&b->program_is_here, __ATOMIC_ACQUIRE)) != 0 && !has_ended(b->program_fd))
         brood__call(SYS_futex, &b->program_is_here, FUTEX_WAIT, now, &look, NULL, 0);
 }
 
