@@ -7,12 +7,16 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -84,6 +88,38 @@ TEST_TORTURE(direct_start_has_the_host_for_its_parent) {
     brood_child_close(w->child);
     RUN();
     CHECK(test_process_gone(pid_at(w, 1)));
+}
+
+/* As older profiles of containers have it: a tree can still join a cgroup, by its holder, and not only the first. */
+static int start_without_clone3(void) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+    int kernel = 0;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        return -1;
+    for (int i = 0; i < 3; i++) {
+        brood_result r;
+        brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "exit", "0"), .own = BROOD_OWN_TREE}, &r);
+        kernel += r.guarantee == BROOD_GUARANTEE_KERNEL;
+        brood_result_done(&r);
+    }
+    return kernel;
+}
+
+TEST(direct_is_not_for_who_may_not_clone_into_a_cgroup) {
+    int status;
+    NEED_DIRECT;
+    brood__guard_done();
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(start_without_clone3());
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(WEXITSTATUS(status), 3);
 }
 
 /* Where a tree's cgroup was, as its program has told. */

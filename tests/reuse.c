@@ -209,21 +209,54 @@ TEST(reuse_of_all_numbers_spares_the_others) {
     both_ways(signal_while_numbers_come_again);
 }
 
+static int wait_for(pid_t pid) {
+    int status;
+    ENSURE(pid > 0 && waitpid(pid, &status, 0) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int is_refused_for_proc(void) {
+    brood_result r;
+    brood_options options = {.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE};
+    int e = brood_exec_file_sync(&options, &r);
+    return e != -ESRCH || r.failure.step != BROOD_STEP_HOLDER || !strstr(r.failure.message, "/proc");
+}
+
 /* A host whose children are of another PID namespace than itself: numbers would mean others there. */
 TEST(reuse_of_numbers_by_another_namespace_is_refused) {
-    int status;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(unshare(CLONE_NEWPID) < 0 ? NO_NAMESPACE : is_refused_for_proc());
+    int verdict = wait_for(pid);
+    if (verdict == NO_NAMESPACE)
+        SKIP("no PID namespace here");
+    CHECK_EQ(verdict, 0);
+}
+
+/* One that is in that namespace itself, and has started something before. */
+static int be_host_elsewhere(void) {
+    brood_result r;
+    brood__probe_force("cgroup", true);
+    if (brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_CHILD}, &r) < 0)
+        return 3;
+    brood_result_done(&r);
+    return is_refused_for_proc();
+}
+
+TEST(reuse_of_numbers_by_a_proc_of_another_namespace_is_refused) {
     pid_t pid = fork();
     if (pid == 0) {
-        brood_result r;
-        brood_options options = {.args = BROOD_ARGS(CHILD), .own = BROOD_OWN_TREE};
         if (unshare(CLONE_NEWPID) < 0)
             _exit(NO_NAMESPACE);
-        int e = brood_exec_file_sync(&options, &r);
-        _exit(e != -ESRCH || r.failure.step != BROOD_STEP_HOLDER || !strstr(r.failure.message, "/proc"));
+        pid_t first = fork();
+        if (first == 0) {
+            pid_t second = fork(); /* the first of all has children of many kinds */
+            _exit(second == 0 ? be_host_elsewhere() : wait_for(second));
+        }
+        _exit(wait_for(first));
     }
-    CHECK_EQ(waitpid(pid, &status, 0), pid);
-    CHECK(WIFEXITED(status));
-    if (WEXITSTATUS(status) == NO_NAMESPACE)
+    int verdict = wait_for(pid);
+    if (verdict == NO_NAMESPACE)
         SKIP("no PID namespace here");
-    CHECK_EQ(WEXITSTATUS(status), 0);
+    CHECK_EQ(verdict, 0);
 }

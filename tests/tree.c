@@ -673,6 +673,29 @@ TEST(tree_whose_holder_has_borne_its_program) {
     CHECK(test_process_gone(w->pid));
 }
 
+/* The kernel would end a holder in the middle of its exec, and nobody would own the program. */
+TEST(tree_is_refused_where_its_holder_has_no_room) {
+    if (IS_SANITIZED)
+        SKIP("a sanitizer needs much room");
+    struct rlimit before, little = {.rlim_cur = 1 << 20, .rlim_max = RLIM_INFINITY};
+    brood_rlimit much = {RLIMIT_AS, UINT64_MAX, UINT64_MAX};
+    brood_child *child;
+    brood_failure why;
+    CHECK_EQ(getrlimit(RLIMIT_AS, &before), 0);
+    if (before.rlim_max != RLIM_INFINITY)
+        SKIP("address space is limited here");
+    RUN_CHILD(first, .args = BROOD_ARGS(CHILD, "exit", "0"));
+    brood__probe_force("cgroup", true);
+    brood_options options = {.args = BROOD_ARGS(CHILD, "exit", "0"), TREE, .rlimits = &much, .rlimit_count = 1};
+    CHECK_EQ(setrlimit(RLIMIT_AS, &little), 0);
+    int r = brood_spawn(t->loop, &options, &child, &why);
+    CHECK_EQ(setrlimit(RLIMIT_AS, &before), 0);
+    brood__probe_force("cgroup", false);
+    RUN();
+    CHECK_EQ(r, -EPIPE);
+    CHECK_EQ(why.step, BROOD_STEP_HOLDER);
+}
+
 /* One at any moment of a start, also of what does not wait: the program must not be taken for started before it is. */
 TEST(tree_starts_while_the_host_gets_signals) {
     struct sigaction action = {.sa_handler = ignore_signal};
@@ -881,7 +904,7 @@ TEST(tree_alone_has_accounts_and_a_namespace) {
 
 /* --- the host goes --- */
 
-typedef enum ending { KILLED, CRASHED, LEFT, EXECED, COPIED, HOLDER_STOPPED } ending;
+typedef enum ending { KILLED, CRASHED, LEFT, EXECED, COPIED, HOLDER_STOPPED, HOLDER_STOPPED_AS_ANOTHER } ending;
 
 static bool tree_is_ready;
 
@@ -902,6 +925,8 @@ static void be_host(int out, ending how, int until) {
                              .out = {.on_data = host_reads},
                              .data = &out};
     alarm(40);
+    if (how == HOLDER_STOPPED_AS_ANOTHER && setresuid(65534, 0, 0) < 0)
+        _exit(1);
     if (brood_spawn(&loop, &options, &child, NULL) < 0)
         _exit(1);
     while (!tree_is_ready)
@@ -944,11 +969,11 @@ static void check_host_that_goes(test *t, ending how) {
     pid_t orphan = atoi(text), stubborn = atoi(strchr(text, '\n') + 1);
     CHECK_GT(orphan, 0);
     CHECK_GT(stubborn, 0);
-    if (how == HOLDER_STOPPED) {
+    if (how == HOLDER_STOPPED || how == HOLDER_STOPPED_AS_ANOTHER) {
         CHECK_GT(parent_of(orphan), 1);
         CHECK_EQ(kill(parent_of(orphan), SIGSTOP), 0);
     }
-    if (how == KILLED || how == COPIED || how == HOLDER_STOPPED)
+    if (how != CRASHED && how != LEFT && how != EXECED)
         kill(host, SIGKILL);
     WAIT_UNTIL(test_process_gone(orphan) && test_process_gone(stubborn));
     close(held[0]);
@@ -986,6 +1011,14 @@ TEST(tree_goes_with_a_host_that_has_forked) {
 TEST(tree_goes_with_a_host_that_is_killed_while_the_holder_is_stopped) {
     have_holders();
     check_host_that_goes(t, HOLDER_STOPPED);
+}
+
+/* Where the effective user is not the real one, exec takes from a holder what the kernel was asked to do then. */
+TEST(tree_goes_with_a_host_of_two_users_that_is_killed_while_the_holder_is_stopped) {
+    if (geteuid() != 0)
+        SKIP("not root");
+    have_holders();
+    check_host_that_goes(t, HOLDER_STOPPED_AS_ANOTHER);
 }
 
 /* What it had let live does so, however soon it leaves. */

@@ -7,8 +7,10 @@
  *     holder      +-- clone -- opens -------------- exec ---+-- the holder's image
  *     program           +-- slots, limits, … -- waits ------+-------------- exec --+-- the program
  *
- * So no program runs before there is one that owns it, which has nothing left to do by then that could fail, short of
- * being killed. The first shares the host's descriptors until the second is born, whose pidfd is the host's therefore.
+ * So no program runs before there is one that owns it, and by then that has all that it could fail to get, but for the
+ * memory of its image. The first shares the host's descriptors until the second is born, whose pidfd is the host's
+ * therefore. While one of them is in the host's memory, on a stack that is a piece of the caller's, nothing may take
+ * the caller away from there: neither a handler that jumps nor a cancellation.
  */
 #include "own/birth.h"
 
@@ -37,6 +39,9 @@
 
 #define ABOVE_ALL 16 /* of the numbers by which a holder finds its descriptors */
 #define LOOK_NS 100000000
+#define MOST_LOOKS 10
+#define PROGRAM_STACK 8192
+#define ROOM_FOR_HOLDER (64 << 20) /* of address space, amply */
 
 extern char **environ;
 
@@ -48,7 +53,7 @@ typedef struct birth {
     int program;                          /* its pid; 0: it was not born */
     int program_fd;                       /* its pidfd, in the host's table */
     int holder_is_here, program_is_here;  /* cleared by the kernel once they have left this memory */
-    alignas(16) char stack[BROOD__CHILD_STACK];
+    alignas(16) char stack[PROGRAM_STACK];
 } birth;
 
 /* --- what is to be the holder --- */
@@ -90,7 +95,18 @@ BROOD__RAW static void bear_program(birth *b) {
     TRY("clone", pid = __clone(brood__child_main, b->stack + sizeof b->stack, flags, &b->launch, &b->program_fd, NULL,
                                &b->program_is_here));
     b->program = pid;
+    brood__call(SYS_setsid); /* only now: the program has the host's session, and so its terminal */
     brood__append_number(b->program_text, 0, (uint64_t)pid);
+}
+
+/* The numbers in there are those that we use: it may be another PID namespace's. */
+BROOD__RAW static bool shows_us(int proc) {
+    char text[16];
+    int number = 0;
+    long n = brood__call(SYS_readlinkat, proc, "self", text, sizeof text);
+    for (long i = 0; i < n; i++)
+        number = number * 10 + (text[i] - '0');
+    return number == brood__call(SYS_getpid);
 }
 
 /* Each at its number, which is the lowest that is free; all else is closed by exec. */
@@ -106,6 +122,8 @@ BROOD__RAW static void open_what_it_needs(birth *b) {
     TRY("pidfd_open", brood__call(SYS_pidfd_open, b->host, 0));
     TRY("fcntl", brood__call(SYS_fcntl, BROOD__HOST_FD, F_SETFD, 0));
     TRY("open", brood__call(SYS_openat, AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY, 0));
+    if (!shows_us(BROOD__PROC_FD))
+        give_up(b, -ESRCH);
     TRY("signalfd", brood__call(SYS_signalfd4, -1, &ends, sizeof ends, O_NONBLOCK));
     stay_with_host(b);
     b->image = image;
@@ -125,15 +143,33 @@ BROOD__RAW static int be_holder(void *data) {
 
 static bool has_ended(int pidfd) {
     struct pollfd ended = {.fd = pidfd, .events = POLLIN};
-    return poll(&ended, 1, 0) > 0 && ended.revents & POLLIN;
+    const struct timespec at_once = {0};
+    return brood__call(SYS_ppoll, &ended, 1, &at_once, NULL, 0) > 0 && ended.revents & POLLIN;
 }
 
-/* Until it runs, or has failed to, and this memory is ours alone. One that dumps core ends without clearing the word. */
+static int is_here(const birth *b) {
+    return __atomic_load_n(&b->program_is_here, __ATOMIC_ACQUIRE);
+}
+
+/* A holder that was killed as it cloned could not tell. */
+static bool was_born(const birth *b) {
+    return b->program > 0 || b->launch.entered || !is_here(b);
+}
+
+/*
+ * Until it runs, or has failed to, and this memory is ours alone. One that dumps core ends without clearing the word; one
+ * whose holder was killed as it cloned ends soon, if there is one.
+ */
 static void await_program(birth *b) {
     const struct timespec look = {.tv_nsec = LOOK_NS};
-    int now;
-    while ((now = __atomic_load_n(&b->program_is_here, __ATOMIC_ACQUIRE)) != 0 && !has_ended(b->program_fd))
+    int looks = 0, now;
+    while ((now = is_here(b)) != 0) {
+        if (was_born(b) ? has_ended(b->program_fd) : b->error < 0 || looks++ == MOST_LOOKS)
+            break;
         brood__call(SYS_futex, &b->program_is_here, FUTEX_WAIT, now, &look, NULL, 0);
+    }
+    if (!was_born(b))
+        b->program_fd = -1; /* a number that the kernel gave up again */
 }
 
 static void prepare(birth *b, brood__plan *plan, int line, int image) {
@@ -153,6 +189,24 @@ static void prepare(birth *b, brood__plan *plan, int line, int image) {
     b->launch.report = (brood__report){0};
 }
 
+/* The holder's pid, or a negative errno. Nothing interrupts it: see above. */
+static int bear(birth *b, int *ret_pidfd) {
+    const uint64_t all = ~(uint64_t)0;
+    uint64_t before;
+    brood__call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+    int pid = brood__clone(be_holder, b, CLONE_FILES | CLONE_CHILD_CLEARTID, 0, &b->holder_is_here, ret_pidfd);
+    if (pid > 0)
+        await_program(b);
+    brood__call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
+    return pid;
+}
+
+static int tell_failure(const brood__plan *plan, const brood__report *report, brood_failure *why) {
+    if (report->step == BROOD_STEP_HOLDER) /* somebody has killed it */
+        return brood__fail(why, -EPIPE, BROOD_STEP_HOLDER, NULL, BROOD__HOLDER_ENDED_EARLY);
+    return brood__plan_fail(plan, report, why);
+}
+
 static int start(brood__plan *plan, brood__holder *h, brood__process *ret_process, brood_failure *why) {
     birth b; /* not initialised as a whole: most of it is the program's stack */
     struct rusage usage;
@@ -162,31 +216,35 @@ static int start(brood__plan *plan, brood__holder *h, brood__process *ret_proces
     h->line = line[0];
     prepare(&b, plan, line[1], image);
     ret_process->started_us = brood__now_us();
-    h->pid = brood__clone(be_holder, &b, CLONE_FILES | CLONE_CHILD_CLEARTID, 0, &b.holder_is_here, &h->pidfd);
+    h->pid = bear(&b, &h->pidfd);
     brood__close(line[1]);
-    if (h->pid < 0)
+    if (h->pid < 0) {
         h->pidfd = -1;
-    if (h->pid < 0)
         return brood__fail(why, h->pid, BROOD_STEP_CLONE, NULL, NULL);
-    h->pidfd = brood__fd_lift_if_any(h->pidfd, 3);
-    if (b.program > 0) {
-        ret_process->pid = b.program;
-        ret_process->pidfd = b.program_fd = brood__fd_lift_if_any(b.program_fd, 3);
-        await_program(&b);
     }
-    if (b.error < 0 || b.program == 0) /* it may have been killed */
+    h->pidfd = brood__fd_lift_if_any(h->pidfd, 3);
+    ret_process->pid = b.program;
+    ret_process->pidfd = b.program_fd < 0 ? -1 : brood__fd_lift_if_any(b.program_fd, 3);
+    if (b.error < 0 || b.program == 0) /* as when it was killed before it could say whom it has borne */
         return 1;
     if (b.launch.report.step)
-        return brood__plan_fail(plan, &b.launch.report, why);
+        return tell_failure(plan, &b.launch.report, why);
     ret_process->rss_floor_kb = getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss : UINT64_MAX;
     return brood__nonblock(h->line);
+}
+
+/* Where there is none the kernel would end it in the middle of its exec. */
+static bool has_room_for_holder(void) {
+    struct rlimit space, data;
+    return getrlimit(RLIMIT_AS, &space) == 0 && getrlimit(RLIMIT_DATA, &data) == 0 &&
+           space.rlim_cur >= ROOM_FOR_HOLDER && data.rlim_cur >= ROOM_FOR_HOLDER;
 }
 
 bool brood__birth_can(const brood__plan *plan) {
     bool changes_user =
         plan->set_uid || plan->set_gid || plan->set_groups; /* which changes the host's memory as well */
     return BROOD__CALLS_ARE_BARE && brood__shares_memory() && brood__has(BROOD__CLOSE_RANGE) && !changes_user &&
-           !plan->needs_cgroup;
+           !plan->needs_cgroup && has_room_for_holder();
 }
 
 int brood__birth_start(brood__plan *plan, brood__holder *ret_holder, brood__process *ret_process, brood_failure *why) {

@@ -128,7 +128,7 @@ int brood__direct_start(brood__plan *plan, brood__direct *ret, brood__process *r
     if (r >= 0)
         return r;
     if (cannot_be_in(r, &failure)) {
-        brood__cell_refuse(r);
+        brood__cell_refuse();
         brood__guard_done(); /* unless there are trees from before */
         return BROOD__DIRECT_NOT;
     }

@@ -516,11 +516,11 @@ void brood__cell_spare(const brood__cell *c) {
     pthread_mutex_unlock(&lock);
 }
 
-void brood__cell_refuse(int error) {
+void brood__cell_refuse(void) {
     char path[PATH_MAX];
     pthread_mutex_lock(&lock);
     if (brood__place_path(path, sizeof path))
-        refuse(error, path);
+        refuse(-EOPNOTSUPP, path);
     pthread_mutex_unlock(&lock);
 }
 

@@ -60,8 +60,8 @@ void brood__cell_leave(brood__cell *cell, bool lives);
 /* Nobody ends who is in it any more. */
 void brood__cell_spare(const brood__cell *cell);
 
-/* It could not be started into: with this error, such starts are not tried again as long as nothing has changed. */
-void brood__cell_refuse(int error);
+/* One could be made, and not be started into: such starts are not tried again as long as nothing has changed. */
+void brood__cell_refuse(void);
 
 /*
  * See that there is a guard, if it has something to do. A descriptor of its pidfd for the caller to close; -1: there is none.

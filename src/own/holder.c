@@ -253,7 +253,7 @@ static int hear_start(const brood__plan *plan, brood__holder *h, brood__process 
         return 0;
     }
     return brood__fail(why, r < 0 ? r : -EPROTO, BROOD_STEP_HOLDER, NULL,
-                       r == -EPIPE ? "it ended before it had started the program" : NULL);
+                       r == -EPIPE ? BROOD__HOLDER_ENDED_EARLY : NULL);
 }
 
 /* It was killed before it could say that it had started something, and where. */

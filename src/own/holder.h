@@ -40,6 +40,8 @@ int brood__holder_start(brood__plan *plan, brood__holder *ret_holder, brood__pro
 /* Its program as any is started, by a plan that has the argv, of three words at most, and the slots. As brood__start. */
 int brood__holder_run(brood__plan *plan, brood__process *ret_process, brood_failure *ret_failure);
 
+#define BROOD__HOLDER_ENDED_EARLY "it ended before it had started the program"
+
 /* The file that it is run from: a descriptor that stays open, or a negative errno. */
 int brood__holder_image(void);
 

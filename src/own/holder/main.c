@@ -361,12 +361,6 @@ static void start_program(brood__packed *packed, const int *fds, uint32_t count)
     watch_limits(plan);
 }
 
-/* Once the program was born, in the host's session, so that it has its terminal. */
-static void leave_session(void) {
-    holder_call(SYS_setsid);
-    holder_call(SYS_chdir, "/");
-}
-
 static void start(const brood__order *order, const int *fds) {
     brood__packed *packed = holder_map(order->size);
     if (!packed)
@@ -377,7 +371,9 @@ static void start(const brood__order *order, const int *fds) {
     holder_unmap(packed, order->size);
     for (uint32_t i = 0; i < order->fds; i++) /* a pipe is at its end when the tree's last writer has gone */
         holder_close(fds[i]);
-    leave_session();
+    /* Only now: the program was born in the host's session, so that it has its terminal. */
+    holder_call(SYS_setsid);
+    holder_call(SYS_chdir, "/");
 }
 
 /* --- its work --- */
@@ -579,8 +575,9 @@ static void go_on(int program) {
     h.ended_fd = BROOD__ENDED_FD;
     h.born_first = true;
     holder_call(SYS_prctl, (long)PR_SET_NAME, "brood-holder", 0L, 0L, 0L);
+    holder_call(SYS_prctl, (long)PR_SET_PDEATHSIG, (long)SIGCONT, 0L, 0L, 0L); /* exec takes it, if euid is not ruid */
     tree_prepare_with(BROOD__PROC_FD);
-    leave_session();
+    holder_call(SYS_chdir, "/");
 }
 
 static void lose_host(void) {
