@@ -101,7 +101,7 @@ BROOD__RAW static void bear_program(birth *b) {
 
 /* The numbers in there are those that we use: it may be another PID namespace's. */
 BROOD__RAW static bool shows_us(int proc) {
-    char text[16];
+    char text[16] = "";
     int number = 0;
     long n = brood__call(SYS_readlinkat, proc, "self", text, sizeof text);
     for (long i = 0; i < n; i++)

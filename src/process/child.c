@@ -237,6 +237,12 @@ typedef struct kernel_action {
     unsigned long handler, rest[15];
 } kernel_action;
 
+BROOD__RAW static bool is_ignored(int sig) {
+    kernel_action now;
+    now.handler = 0;
+    return brood__call(SYS_rt_sigaction, sig, NULL, &now, 8) == 0 && now.handler == (unsigned long)SIG_IGN;
+}
+
 /*
  * A handler would run in the host's memory, so all go to their default before any signal is let through; exec would do
  * that too, but later.
@@ -246,13 +252,8 @@ BROOD__RAW static void reset_signals(const brood__plan *plan) {
     if (plan->keep_ignored && plan->signals_blocked) /* then exec does all of it */
         return;
     for (int sig = 1; sig <= KERNEL_SIGNALS; sig++) {
-        kernel_action now;
-        if (sig == SIGKILL || sig == SIGSTOP)
-            continue;
-        if (plan->keep_ignored && brood__call(SYS_rt_sigaction, sig, NULL, &now, 8) == 0 &&
-            now.handler == (unsigned long)SIG_IGN)
-            continue;
-        brood__call(SYS_rt_sigaction, sig, &reset, NULL, 8);
+        if (sig != SIGKILL && sig != SIGSTOP && !(plan->keep_ignored && is_ignored(sig)))
+            brood__call(SYS_rt_sigaction, sig, &reset, NULL, 8);
     }
     if (plan->ignores_ends) {
         static const kernel_action ignore = {.handler = (unsigned long)SIG_IGN};
