@@ -210,7 +210,7 @@ TEST(reuse_of_all_numbers_spares_the_others) {
 }
 
 static int wait_for(pid_t pid) {
-    int status;
+    int status = 0;
     ENSURE(pid > 0 && waitpid(pid, &status, 0) == pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

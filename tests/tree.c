@@ -643,29 +643,36 @@ static size_t count_descriptors(pid_t pid) {
     return count < 2 ? 0 : count - 2; /* without the dots */
 }
 
+static const char *words_of(pid_t pid) {
+    static char words[64];
+    int fd = open(test_format("/proc/%d/cmdline", (int)pid), O_RDONLY | O_CLOEXEC);
+    ssize_t len = read(fd, words, sizeof words - 1);
+    words[len > 0 ? len : 0] = '\0';
+    for (ssize_t i = 0; i + 1 < len; i++)
+        words[i] = words[i] ? words[i] : ' ';
+    close(fd);
+    return words;
+}
+
 /* Where nothing has to be made for the tree first, both are made at once; and the holder has nothing of the host's. */
 TEST(tree_whose_holder_has_borne_its_program) {
-    if (!brood__has(BROOD__SHARED_MEMORY) || !brood__has(BROOD__CLOSE_RANGE))
-        SKIP("it takes memory that is shared, and close_range(2)");
-    brood__probe_force("cgroup", true);
     watch *w = watch_new();
     int inherited = test_fd(fcntl(0, F_DUPFD, 9)); /* without close-on-exec */
     CHECK_GE(inherited, 0);
-    RUN_CHILD(first, .args = BROOD_ARGS(CHILD, "exit", "0"));
+    RUN_CHILD(first, .args = BROOD_ARGS(CHILD, "exit", "0")); /* which learns what is here */
+    if (!brood__has(BROOD__SHARED_MEMORY) || !brood__has(BROOD__CLOSE_RANGE) || !brood__has(BROOD__DIRECT))
+        SKIP("it takes memory that is shared, and close_range(2), and is for who would start it into a cgroup");
+    brood__probe_force("cgroup", true);
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "hold"), TREE);
     brood__probe_force("cgroup", false);
     RUN_UNTIL(strstr(w->out.bytes, "ready"));
     pid_t holder = pid_at(w, 0);
-    char words[64] = "";
-    int cmdline = test_fd(open(test_format("/proc/%d/cmdline", (int)holder), O_RDONLY | O_CLOEXEC));
-    ssize_t len = read(cmdline, words, sizeof words - 1);
-    for (ssize_t i = 0; i + 1 < len; i++)
-        words[i] = words[i] ? words[i] : ' ';
+    WAIT_UNTIL(*words_of(holder)); /* it may still be in the middle of its exec */
+    const char *words = words_of(holder);
     CHECK_STR(words, test_format("brood-holder %d %d", (int)getpid(), (int)w->pid));
     CHECK_EQ(getsid(holder), holder);
     CHECK_EQ(getsid(w->pid), getsid(0));
-    CHECK_EQ(count_descriptors(holder),
-             6); /* the line three times, the host's pidfd, /proc, the ends of its children */
+    CHECK_EQ(count_descriptors(holder), 6); /* the line three times, host, /proc, the ends of its children */
     CHECK_EQ(brood_child_guarantee(w->child), BROOD_GUARANTEE_BEST_EFFORT);
     brood_child_close(w->child);
     RUN();
