@@ -151,7 +151,11 @@ static void check_limit_of_tree(doctor *d, doctor_check check, brood_limits limi
     brood_limited limited = try_limit(&limits, which, &why);
     check.group = "limits";
     if (!check.remedy)
-        check.remedy = "see its controllers above: systemd-run --user --scope -p Delegate=yes -- COMMAND, or be root";
+        check.remedy = geteuid() == 0
+                           ? "brood run makes itself room for it where it can, and a program by brood_cgroup_adopt; "
+                             "else systemd-run --scope -p Delegate=yes -- COMMAND"
+                           : "see its controllers above: systemd-run --user --scope -p Delegate=yes -- COMMAND, or be "
+                             "root";
     if (limited == BROOD_LIMITED_TREE)
         doctor_add(d, &check, BROOD_ANSWER_YES, NULL);
     else if (limited == BROOD_LIMITED_EACH)
