@@ -164,9 +164,9 @@ typedef struct brood_options {
     void (*on_close)(brood_child *child, const brood_exit *ended, void *data);
     /**
      * BROOD_OWN_TREE: nothing of its tree is left. `usage` is that of all of it, its max_rss_kb that of its largest
-     * process, which began with the host's unless there is `accounting`; without a holder
-     * only its CPU times, and its tree_peak_kb if that was counted: the rest is 0. After on_exit; before on_close or,
-     * where the tree outlives that, after it.
+     * process, which began with the host's unless there is `accounting`; without a holder only its CPU times, and its
+     * tree_peak_kb if that was counted: the rest is 0. After on_exit; before on_close or, where the tree outlives that,
+     * after it.
      */
     void (*on_empty)(brood_child *child, const brood_usage *usage, void *data);
     /**

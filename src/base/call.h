@@ -24,15 +24,15 @@
 
 __attribute__((always_inline)) static inline long brood__call_six(long number, long a, long b, long c, long d, long e,
                                                                   long f) {
-    long answer;
+    long r;
     register long r10 __asm__("r10") = d;
     register long r8 __asm__("r8") = e;
     register long r9 __asm__("r9") = f;
     __asm__ volatile("syscall"
-                     : "=a"(answer)
+                     : "=a"(r)
                      : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
-    return answer;
+    return r;
 }
 
 #elif defined __aarch64__
@@ -58,8 +58,8 @@ __attribute__((always_inline)) static inline long brood__call_six(long number, l
 #include <unistd.h>
 
 BROOD__RAW static inline long brood__call_six(long number, long a, long b, long c, long d, long e, long f) {
-    long answer = syscall(number, a, b, c, d, e, f);
-    return answer == -1 ? -(long)errno : answer;
+    long r = syscall(number, a, b, c, d, e, f);
+    return r == -1 ? -(long)errno : r;
 }
 
 #endif

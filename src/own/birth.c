@@ -99,16 +99,6 @@ BROOD__RAW static void bear_program(birth *b) {
     brood__append_number(b->program_text, 0, (uint64_t)pid);
 }
 
-/* The numbers in there are those that we use: it may be another PID namespace's. */
-BROOD__RAW static bool shows_us(int proc) {
-    char text[16] = "";
-    int number = 0;
-    long n = brood__call(SYS_readlinkat, proc, "self", text, sizeof text);
-    for (long i = 0; i < n; i++)
-        number = number * 10 + (text[i] - '0');
-    return number == brood__call(SYS_getpid);
-}
-
 /* Each at its number, which is the lowest that is free; all else is closed by exec. */
 BROOD__RAW static void open_what_it_needs(birth *b) {
     const uint64_t ends = (uint64_t)1 << (SIGCHLD - 1);
@@ -122,7 +112,7 @@ BROOD__RAW static void open_what_it_needs(birth *b) {
     TRY("pidfd_open", brood__call(SYS_pidfd_open, b->host, 0));
     TRY("fcntl", brood__call(SYS_fcntl, BROOD__HOST_FD, F_SETFD, 0));
     TRY("open", brood__call(SYS_openat, AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY, 0));
-    if (!shows_us(BROOD__PROC_FD))
+    if (!brood__proc_shows_us(BROOD__PROC_FD))
         give_up(b, -ESRCH);
     TRY("signalfd", brood__call(SYS_signalfd4, -1, &ends, sizeof ends, O_NONBLOCK));
     stay_with_host(b);
@@ -180,13 +170,8 @@ static void prepare(birth *b, brood__plan *plan, int line, int image) {
     b->error = b->program = 0;
     b->program_fd = -1;
     b->holder_is_here = b->program_is_here = 1;
-    b->launch.plan = plan;
-    b->launch.envp = plan->envp ? plan->envp : environ;
-    b->launch.highest_slot = plan->slots[plan->slot_count - 1].slot;
-    b->launch.report_fd = -1;
+    brood__launch_prepare(&b->launch, plan, plan->envp ? plan->envp : environ);
     b->launch.held = &b->holder_is_here;
-    b->launch.entered = false;
-    b->launch.report = (brood__report){0};
 }
 
 /* The holder's pid, or a negative errno. Nothing interrupts it: see above. */
@@ -194,7 +179,7 @@ static int bear(birth *b, int *ret_pidfd) {
     const uint64_t all = ~(uint64_t)0;
     uint64_t before;
     brood__call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
-    int pid = brood__clone(be_holder, b, CLONE_FILES | CLONE_CHILD_CLEARTID, 0, &b->holder_is_here, ret_pidfd);
+    int pid = brood__clone(be_holder, b, CLONE_FILES, 0, &b->holder_is_here, ret_pidfd);
     if (pid > 0)
         await_program(b);
     brood__call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
@@ -209,7 +194,6 @@ static int tell_failure(const brood__plan *plan, const brood__report *report, br
 
 static int start(brood__plan *plan, brood__holder *h, brood__process *ret_process, brood_failure *why) {
     birth b; /* not initialised as a whole: most of it is the program's stack */
-    struct rusage usage;
     int line[2], image = brood__holder_image();
     if (image < 0 || brood__socket_pair(line) < 0)
         return 1;
@@ -229,7 +213,7 @@ static int start(brood__plan *plan, brood__holder *h, brood__process *ret_proces
         return 1;
     if (b.launch.report.step)
         return tell_failure(plan, &b.launch.report, why);
-    ret_process->rss_floor_kb = getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss : UINT64_MAX;
+    ret_process->rss_floor_kb = brood__peak_kb();
     return brood__nonblock(h->line);
 }
 

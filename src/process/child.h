@@ -22,6 +22,17 @@ typedef struct brood__launch {
     char path[PATH_MAX + 1]; /* for the search */
 } brood__launch;
 
+/* For a child whose memory is shared and that waits for nobody. `path` stays as it is: it is large, and the child's. */
+static inline void brood__launch_prepare(brood__launch *l, brood__plan *plan, char *const *envp) {
+    l->plan = plan;
+    l->envp = envp;
+    l->highest_slot = plan->slots[plan->slot_count - 1].slot;
+    l->report_fd = -1;
+    l->held = NULL;
+    l->entered = false;
+    l->report = (brood__report){0};
+}
+
 /* clone(2)'s function; `launch` is a brood__launch. Never returns. */
 int brood__child_main(void *launch);
 

@@ -26,6 +26,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define CHILD_STACK 16384 /* child.c needs a few hundred bytes; the rest is for the kernel's habits */
+
 extern char **environ;
 
 /* --- slots, before the clone --- */
@@ -235,7 +237,7 @@ static int clone_into(int (*main)(void *), void *data, char *stack, int cgroup, 
         .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
         .exit_signal = SIGCHLD,
         .stack = (uint64_t)(uintptr_t)stack,
-        .stack_size = BROOD__CHILD_STACK,
+        .stack_size = CHILD_STACK,
         .cgroup = (uint64_t)cgroup,
     };
     return (int)clone3(&args, main, data);
@@ -246,7 +248,7 @@ static int clone_into(int (*main)(void *), void *data, char *stack, int cgroup, 
  * and with the host's handlers, none of which may run in it.
  */
 int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared, int *ret_pidfd) {
-    alignas(16) char stack[BROOD__CHILD_STACK];
+    alignas(16) char stack[CHILD_STACK];
     const uint64_t all = ~(uint64_t)0;
     uint64_t before;
     int r = brood__fault("clone", EAGAIN);
@@ -255,8 +257,10 @@ int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, in
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
     if (cgroup)
         r = clone_into(main, data, stack, cgroup, ret_pidfd);
-    else if ((r = __clone(main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | more_flags, data,
-                          ret_pidfd, NULL, cleared)) < 0)
+    else if ((r = __clone(main, stack + sizeof stack,
+                          CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | more_flags |
+                              (cleared ? CLONE_CHILD_CLEARTID : 0),
+                          data, ret_pidfd, NULL, cleared)) < 0)
         r = -errno;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
     return r;
@@ -456,25 +460,23 @@ int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood
     return brood__fail(why, -report->error, (brood_step)report->step, subject, hint);
 }
 
+uint64_t brood__peak_kb(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss : UINT64_MAX;
+}
+
 int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *why) {
     int r = brood__plan_open(plan, why);
     if (r < 0)
         goto out;
-    brood__launch l; /* not initialised as a whole: its path buffer is large, and used only by the child */
-    l.plan = plan;
-    l.envp = plan->envp ? plan->envp : environ;
-    l.highest_slot = plan->slots[plan->slot_count - 1].slot;
+    brood__launch l;
+    brood__launch_prepare(&l, plan, plan->envp ? plan->envp : environ);
     l.parent = getpid();
-    l.entered = false;
-    l.held = NULL;
-    l.report = (brood__report){0};
     r = launch(&l, ret_process);
     if (r < 0)
         r = l.report.step ? brood__plan_fail(plan, &l.report, why) : brood__fail(why, r, BROOD_STEP_CLONE, NULL, NULL);
-    else {
-        struct rusage usage;
-        ret_process->rss_floor_kb = getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss : UINT64_MAX;
-    }
+    else
+        ret_process->rss_floor_kb = brood__peak_kb();
 out:
     brood__plan_close(plan, r < 0);
     return r;

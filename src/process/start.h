@@ -23,17 +23,19 @@ typedef struct brood__process {
  */
 int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *ret_failure);
 
-#define BROOD__CHILD_STACK 16384 /* child.c needs a few hundred bytes; the rest is for the kernel's habits */
-
 /* clone(2) by the C library's other name, which no sanitizer takes for a fork. */
 extern int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 
 /*
  * The clone of a start: `main`, which makes nothing but system calls and never returns, runs in the host's memory while
- * this thread is suspended. `cgroup`: the directory of the cgroup2 that it is born in, without more flags, or 0. With
- * CLONE_CHILD_CLEARTID `cleared` is zero once it has left this memory. Its pid, or a negative errno.
+ * this thread is suspended. `cgroup`: the directory of the cgroup2 that it is born in, without more flags, or 0.
+ * `cleared`, which may be NULL, and is without a cgroup, is zero once it has left this memory. Its pid, or a negative
+ * errno.
  */
 int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared, int *ret_pidfd);
+
+/* What a program that is started in this memory has for its peak from the beginning. UINT64_MAX: not known. */
+uint64_t brood__peak_kb(void);
 
 /* Whether a child has shown that it shares memory; and could be born in a cgroup. */
 bool brood__shares_memory(void);

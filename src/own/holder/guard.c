@@ -261,13 +261,6 @@ static void leave_unless_host_has_gone(void) {
 
 /* --- its work --- */
 
-static uint64_t number_of(const char *text) {
-    uint64_t number = 0;
-    while (text && *text >= '0' && *text <= '9')
-        number = number * 10 + (uint64_t)(*text++ - '0');
-    return number;
-}
-
 /* The cgroup is there if another guard made it. */
 static void make_cgroup(void) {
     long r = holder_call(SYS_mkdirat, (long)BROOD__PLACE_FD, g.name, 0755L);
@@ -315,7 +308,7 @@ static void prepare(const char *host, const char *made_ns) {
     int r = tree_prepare();
     if (r < 0)
         refuse(r);
-    brood__guard_cgroup_name(g.name, (int)number_of(host), number_of(made_ns));
+    brood__guard_cgroup_name(g.name, (int)brood__read_number(host), brood__read_number(made_ns));
     make_cgroup();
 }
 

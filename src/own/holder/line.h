@@ -5,6 +5,7 @@
 #ifndef BROOD_OWN_HOLDER_LINE_H
 #define BROOD_OWN_HOLDER_LINE_H
 
+#include "base/call.h"
 #include "base/digits.h"
 
 #include <brood/process.h>
@@ -12,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #define BROOD__LINE_FD 0 /* the holder's end */
 #define BROOD__HOST_FD 3 /* with argv[1] "0", in a PID namespace: the host's pidfd */
@@ -90,6 +92,13 @@ typedef struct brood__word {
     uint64_t peak_kb; /* EMPTY: of the memory of all of it together; 0: not known */
     struct rusage usage;
 } brood__word;
+
+/* There is a /proc, and the numbers in it are those that we use: it may be another PID namespace's. */
+BROOD__RAW static inline bool brood__proc_shows_us(int proc) {
+    char text[16] = "";
+    long n = proc < 0 ? -1 : brood__call(SYS_readlinkat, proc, "self", text, sizeof text - 1);
+    return n > 0 && brood__read_number(text) == (uint64_t)brood__call(SYS_getpid);
+}
 
 /* What every directory has, and is none of those in it. */
 BROOD__RAW static inline bool brood__is_dots(const char *name) {

@@ -329,10 +329,7 @@ static void start_program(brood__packed *packed, const int *fds, uint32_t count)
     brood__plan_order(plan);
     plan->dies_with_parent = true;
     plan->ignores_ends = plan->keep_ignored && h.ignored_ends;
-    launch.plan = plan;
-    launch.envp = plan->envp;
-    launch.highest_slot = plan->slots[plan->slot_count - 1].slot;
-    launch.report_fd = -1;
+    brood__launch_prepare(&launch, plan, plan->envp);
     launch.parent = (int)holder_call(SYS_getpid);
     long pid = launch_program(&launch, roots, &pidfd);
     cgroup_joined(plan);
@@ -528,16 +525,9 @@ static void enter_namespace(void) {
         report_failure(BROOD_STEP_HOLDER, (int)-r, 0);
 }
 
-static int number_of(const char *digits) {
-    int number = 0;
-    while (digits && *digits)
-        number = number * 10 + (*digits++ - '0');
-    return number;
-}
-
 /* The parent that it was started by, if that is alive: once it is known to be, its number is nobody else's. */
 static void find_host(const char *number) {
-    int host = number_of(number);
+    int host = number ? (int)brood__read_number(number) : 0;
     if (host == 0) {
         enter_namespace();
         return;
@@ -629,7 +619,7 @@ int main(int argc, char **argv) {
     if (argc > 2 && is_guard(argv[0]))
         guard_main(argv[1], argv[2]);
     if (argc > 2)
-        go_on(number_of(argv[2]));
+        go_on((int)brood__read_number(argv[2]));
     else
         prepare(argc > 1 ? argv[1] : NULL);
     for (;;) {

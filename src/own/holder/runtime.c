@@ -1,6 +1,5 @@
 /*
- * System calls without a C library, and what the compiler and process/child.c expect of one. One block for each kind
- * of machine: how a call is made, and where a program begins.
+ * Where a program begins, on each kind of machine, and what the compiler and process/child.c expect of a C library.
  */
 #include "own/holder/runtime.h"
 

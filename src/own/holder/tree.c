@@ -7,6 +7,7 @@
 #include "own/holder/tree.h"
 
 #include "base/digits.h"
+#include "own/holder/line.h"
 #include "own/holder/runtime.h"
 
 #include <dirent.h>
@@ -36,8 +37,7 @@ static struct tree {
     unsigned char member[MOST_PIDS / 8];  /* a bit for each pid */
     unsigned char stopped[MOST_PIDS / 8]; /* likewise: it was sent SIGSTOP */
     unsigned char mourned[MOST_PIDS / 8]; /* likewise: that it was killed has been seen */
-    unsigned char
-        killed[MOST_PIDS / 8]; /* likewise: a child of the holder's, which was sent SIGKILL and is not reaped */
+    unsigned char killed[MOST_PIDS / 8];  /* likewise: it was sent SIGKILL as the holder's child, and is not reaped */
 } tree;
 
 static bool has(const unsigned char *bits, int pid) {
@@ -82,17 +82,6 @@ static int parse_number(const char **at) {
     return number;
 }
 
-/* There is a /proc, and the numbers in it are those that we use: it may be another PID namespace's. */
-static bool shows_us(void) {
-    char text[16];
-    const char *at = text;
-    long n = tree.proc < 0 ? -1 : holder_call(SYS_readlinkat, (long)tree.proc, "self", text, sizeof text - 1);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
-    return parse_number(&at) == (int)holder_call(SYS_getpid);
-}
-
 void tree_prepare_with(int proc) {
     tree.proc = proc;
     tree.found = first_found;
@@ -101,7 +90,7 @@ void tree_prepare_with(int proc) {
 
 int tree_prepare(void) {
     tree_prepare_with(holder_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY));
-    return shows_us() ? 0 : -ESRCH;
+    return brood__proc_shows_us(tree.proc) ? 0 : -ESRCH;
 }
 
 /* "PID (name) state parent …": a name may hold anything, so what counts is its last parenthesis. */
