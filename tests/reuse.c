@@ -27,9 +27,14 @@ static bool write_number(const char *path, long number) {
     return ok;
 }
 
+static int wait_for(pid_t pid) {
+    int status = 0;
+    ENSURE(pid > 0 && waitpid(pid, &status, 0) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 /* What the body says, as the first process of a new PID namespace with a /proc of that; all others end with it. */
 static int run_in_namespace(int (*body)(void)) {
-    int status = 0;
     pid_t outer = fork();
     if (outer == 0) {
         if (unshare(CLONE_NEWPID | CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -39,11 +44,9 @@ static int run_in_namespace(int (*body)(void)) {
             alarm(40);
             _exit(mount("proc", "/proc", "proc", 0, NULL) < 0 ? NO_NAMESPACE : body());
         }
-        ENSURE(waitpid(first, &status, 0) == first);
-        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+        _exit(wait_for(first));
     }
-    ENSURE(waitpid(outer, &status, 0) == outer);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return wait_for(outer);
 }
 
 /* --- one number, at will --- */
@@ -207,12 +210,6 @@ TEST(reuse_of_all_numbers_spares_the_others) {
     if (!has_own_pid_max())
         SKIP("no pid_max of a namespace's own");
     both_ways(signal_while_numbers_come_again);
-}
-
-static int wait_for(pid_t pid) {
-    int status = 0;
-    ENSURE(pid > 0 && waitpid(pid, &status, 0) == pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 static int is_refused_for_proc(void) {
