@@ -32,6 +32,10 @@ int brood_set_hooks_sized(const brood_hooks *wanted, size_t size) {
     return 0;
 }
 
+bool brood__is_traced(void) {
+    return hooks.trace != NULL;
+}
+
 void brood__trace(const char *name, pid_t pid, int64_t value, const char *detail) {
     if (hooks.trace)
         hooks.trace(&(brood_trace_event){.name = name, .pid = pid, .value = value, .detail = detail ? detail : ""},

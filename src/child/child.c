@@ -32,6 +32,7 @@ void brood__child_stop_watching(brood_child *c) {
 }
 
 static void give_up_owned(brood_child *c) {
+    brood__child_await_launch(c);
     brood__child_stop_watching(c);
     brood__owned_done(&c->owned);
     brood__guard_seek(c->loop);
@@ -41,7 +42,7 @@ static void give_up_owned(brood_child *c) {
 
 void brood__child_free_if_unused(brood_child *c) {
     if (c->state < BROOD__ENDED || c->timer_closing || c->open_streams > 0 || c->watch.waiting || c->job ||
-        !brood__list_empty(&c->later.node) || (c->channel && !brood__channel_is_done(c->channel)))
+        c->launch || !brood__list_empty(&c->later.node) || (c->channel && !brood__channel_is_done(c->channel)))
         return;
     if (c->active) {
         c->active = false;
@@ -189,6 +190,7 @@ static void stream_data(brood_stream *s, const char *bytes, size_t len) {
     brood_child *c = s->owner_data;
     brood__child_pin(c);
     brood__child_tell_spawn(c);
+    brood__child_launched(c);
     brood__deadlines_activity(&c->deadlines, brood__now_us());
     if (c->collects) {
         int r = brood__collector_add(&c->collector, s->slot, bytes, len);
@@ -204,7 +206,7 @@ static void stream_end(brood_stream *s, int error) {
     brood_child *c = s->owner_data;
     brood__child_pin(c);
     brood__child_tell_spawn(c);
-    if (s->on_end)
+    if (s->on_end && !brood__child_launch_report(c))
         s->on_end(s, error, s->data);
     brood__child_unpin(c);
 }
@@ -525,6 +527,14 @@ static void exited(brood_child *c) {
         brood__child_failed(c, &why);
         return;
     }
+    const brood__report *report = brood__child_launch_report(c);
+    if (report) {
+        brood_failure why;
+        brood__plan_fail(&c->launch->plan, report, &why);
+        brood__child_failed(c, &why);
+        return;
+    }
+    brood__child_launched(c);
     brood__deadlines_exited(&c->deadlines, brood__now_us());
     if (c->on_exit)
         c->on_exit(c, &c->exit, c->data);
@@ -568,6 +578,8 @@ static void see_exit(brood_child *c) {
     brood__child_tell_spawn(c);
     if (!c->watch.waiting)
         return;
+    if (c->launch)
+        c->owned.process.rss_floor_kb = brood__peak_kb();
     bool ended = brood__owned_ended(&c->owned, &c->exit);
     if (!see_limit(c) && !ended)
         return;

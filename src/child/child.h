@@ -12,6 +12,7 @@
 #include "own/abort.h"
 #include "own/deadlines.h"
 #include "own/owned.h"
+#include "process/child.h"
 #include "stream/stream.h"
 
 /*
@@ -32,6 +33,7 @@ typedef struct brood__start_job {
     brood__job job;
     brood_child *child;
     brood__plan plan;
+    brood__ahead *ahead; /* NULL: it is waited for */
     brood__owned owned;
     brood_failure failure;
     int result;
@@ -65,7 +67,8 @@ struct brood_child {
 
     brood_abort *abort;
     brood__abort_listener abort_listener;
-    brood__start_job *job; /* STARTING */
+    brood__start_job *job;    /* STARTING */
+    brood__start_job *launch; /* its program may not run yet; NULL: it does */
     brood__post later;     /* what is to be told once the present callback, or call, has returned */
 
     brood__watch watch; /* what tells of its end */
@@ -161,7 +164,21 @@ bool brood__child_may_live(const brood_child *c);
 /* The loop is being ended. */
 void brood__child_end(brood__loop_part *part);
 
+/* --- launch.c: starts that nobody waits for --- */
+
+/* Bring room for that, if it may be one. */
+void brood__child_may_go_ahead(brood_child *c, brood__start_job *start);
+/* It is one: the child has the job from now on. */
+void brood__child_launching(brood_child *c, brood__start_job *start);
+/* Why its program could not be run, once the process has left; NULL: it could, as far as is known. */
+const brood__report *brood__child_launch_report(const brood_child *c);
+/* The process has left the host's memory. */
+void brood__child_launched(brood_child *c);
+void brood__child_await_launch(brood_child *c);
+
 /* --- spawn.c --- */
+
+void brood__start_job_free(brood__start_job *start);
 
 /* The start that brood_spawn and the exec forms share. ret_child and ret_failure may be NULL. */
 int brood__child_spawn(uv_loop_t *uv, const brood_options *options, brood__form form, const char *command,

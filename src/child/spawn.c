@@ -76,6 +76,14 @@ static int take_process(brood_child *c, brood__plan *plan, const brood__owned *o
     return 0;
 }
 
+void brood__start_job_free(brood__start_job *start) {
+    brood__plan_done(&start->plan);
+    if (start->ahead)
+        start->job.loop->launching--;
+    brood__free(start->ahead);
+    brood__free(start);
+}
+
 static void start_work(brood__job *job) {
     brood__start_job *start = BROOD__OUTER(job, brood__start_job, job);
     start->result = brood__owned_start(&start->owned, &start->plan, &start->failure);
@@ -90,14 +98,17 @@ static void start_done(brood__post *post) {
     int r = start->result;
     if (r == 0)
         r = take_process(c, &start->plan, &start->owned, &start->failure);
+    bool launching = r == 0 && start->ahead && start->ahead->under_way;
+    if (launching)
+        brood__child_launching(c, start);
     if (r < 0)
         brood__child_failed(c, &start->failure);
     else if (c->closed && !c->cancelled)
         brood__child_let_go(c);
     else if (!c->cancelled)
         brood__child_tell_spawn(c);
-    brood__plan_done(&start->plan);
-    brood__free(start);
+    if (!launching)
+        brood__start_job_free(start);
     brood__child_unpin(c);
 }
 
@@ -123,6 +134,7 @@ static int start_off_loop(brood_child *c, brood__compiled *compiled, const brood
     start->owned = BROOD__OWNED_NONE(compiled->reach);
     start->plan = compiled->plan;
     compiled->plan = (brood__plan){0}; /* the job's now */
+    brood__child_may_go_ahead(c, start);
     c->job = start;
     brood__child_update_busy(c);
     if (refusal) {

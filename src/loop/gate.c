@@ -1,6 +1,6 @@
 /*
- * The gate: the two handles by which libuv calls brood, and what is put off until it does. One handle is for posts from
- * other threads, one for the epoll set that all watched descriptors are in.
+ * The gate: the handles by which libuv calls brood, and what is put off until it does. One is for posts from other
+ * threads, one for the epoll set that all watched descriptors are in, and one for what is not urgent.
  */
 #include "loop/loop.h"
 
@@ -9,11 +9,14 @@
 #include "base/sys.h"
 #include "loop/watch.h"
 
+#define SOON_MS 50
+
 /* An allocation of its own, since a new gate may be opened while the last is still closing. */
 typedef struct brood__gate {
     brood__list node; /* in loop->closing */
     uv_async_t mail;
     uv_poll_t watches;
+    uv_timer_t soon;
     brood__loop *loop;
     int open_handles;
 } brood__gate;
@@ -65,6 +68,24 @@ void brood__loop_later(brood__loop *loop, brood__post *post) {
         wake(loop);
 }
 
+/* --- soon --- */
+
+static void soon_came(uv_timer_t *soon) {
+    brood__loop *loop = ((brood__gate *)soon->data)->loop;
+    brood__list now;
+    brood__list_init(&now);
+    brood__list_take(&now, &loop->soon);
+    brood__loop_enter(loop);
+    run_all(&now);
+    brood__loop_leave(loop);
+}
+
+void brood__loop_soon(brood__loop *loop, brood__post *post) {
+    brood__list_append(&loop->soon, &post->node);
+    if (!uv_is_active((uv_handle_t *)&loop->gate->soon))
+        uv_timer_start(&loop->gate->soon, soon_came, SOON_MS, 0);
+}
+
 /* --- its handles --- */
 
 static void mail_came(uv_async_t *mail) {
@@ -103,6 +124,11 @@ static void opened(brood__gate *gate, uv_handle_t *handle) {
     uv_unref(handle);
 }
 
+static void init_soon(brood__gate *gate) {
+    uv_timer_init(gate->loop->uv, &gate->soon);
+    opened(gate, (uv_handle_t *)&gate->soon);
+}
+
 static int init_mail(brood__gate *gate) {
     int r = brood__fault("uv_async_init", EMFILE);
     if (r == 0)
@@ -134,6 +160,7 @@ static int open_gate(brood__loop *loop) {
     if (r == 0)
         r = init_watches(gate, epoll);
     if (r == 0) {
+        init_soon(gate);
         loop->gate = gate;
         loop->epoll = epoll;
         return 0;
@@ -156,11 +183,12 @@ static void close_gate(brood__loop *loop) {
     brood__list_append(&loop->closing, &gate->node);
     uv_close((uv_handle_t *)&gate->mail, handle_closed);
     uv_close((uv_handle_t *)&gate->watches, handle_closed); /* out of libuv's set at once */
+    uv_close((uv_handle_t *)&gate->soon, handle_closed);
     brood__close(loop->epoll);
 }
 
 static bool has(const brood__gate *gate, const void *handle) {
-    return handle == &gate->mail || handle == &gate->watches;
+    return handle == &gate->mail || handle == &gate->watches || handle == &gate->soon;
 }
 
 bool brood__gate_has(const brood__loop *loop, const void *handle) {

@@ -67,6 +67,7 @@ static int open_loop(uv_loop_t *uv, brood__loop **ret_loop) {
     brood__list_init(&loop->abort_watches);
     brood__list_init(&loop->posted);
     brood__list_init(&loop->later);
+    brood__list_init(&loop->soon);
     pthread_mutex_lock(&registry_lock);
     brood__list_append(&registry, &loop->node);
     pthread_mutex_unlock(&registry_lock);

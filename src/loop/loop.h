@@ -51,6 +51,8 @@ typedef struct brood__loop {
     brood__list posted;
     brood__list later;
     bool later_due; /* whoever runs `later` is under way */
+    brood__list soon;
+    unsigned launching; /* child/launch.c's: starts that nobody waits for */
     bool ending;
     void (*on_closed)(uv_loop_t *loop, void *data);
     void *on_closed_data;
@@ -77,6 +79,9 @@ void brood__loop_rest(brood__loop *loop);
 void brood__loop_post(brood__loop *loop, brood__post *post);
 /* The same from the loop's own thread, once whatever calls this has returned. Keeps the loop alive until then. */
 void brood__loop_later(brood__loop *loop, brood__post *post);
+
+/* The same some 50 ms from now, if the loop still runs then: it is not kept alive. */
+void brood__loop_soon(brood__loop *loop, brood__post *post);
 
 /* Whether a libuv handle is one of the gate's. */
 bool brood__gate_has(const brood__loop *loop, const void *handle);

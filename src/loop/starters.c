@@ -107,9 +107,9 @@ int brood__starters_submit(brood__job *job) {
         job->waiting = true;
         brood__list_append(&s->queue, &job->node);
         s->queued++;
-        pthread_cond_signal(&s->work);
     }
     pthread_mutex_unlock(&s->lock);
+    pthread_cond_signal(&s->work); /* now: who wakes finds the lock free */
     return r;
 }
 

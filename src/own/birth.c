@@ -25,8 +25,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <linux/futex.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -38,7 +36,6 @@
 #include <unistd.h>
 
 #define ABOVE_ALL 16 /* of the numbers by which a holder finds its descriptors */
-#define LOOK_NS 100000000
 #define MOST_LOOKS 10
 #define PROGRAM_STACK 8192
 #define ROOM_FOR_HOLDER (64 << 20) /* of address space, amply */
@@ -131,12 +128,6 @@ BROOD__RAW static int be_holder(void *data) {
 
 /* --- the host --- */
 
-static bool has_ended(int pidfd) {
-    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
-    const struct timespec at_once = {0};
-    return brood__call(SYS_ppoll, &ended, 1, &at_once, NULL, 0) > 0 && ended.revents & POLLIN;
-}
-
 static int is_here(const birth *b) {
     return __atomic_load_n(&b->program_is_here, __ATOMIC_ACQUIRE);
 }
@@ -151,12 +142,11 @@ static bool was_born(const birth *b) {
  * whose holder was killed as it cloned ends soon, if there is one.
  */
 static void await_program(birth *b) {
-    const struct timespec look = {.tv_nsec = LOOK_NS};
-    int looks = 0, now;
-    while ((now = is_here(b)) != 0) {
-        if (was_born(b) ? has_ended(b->program_fd) : b->error < 0 || looks++ == MOST_LOOKS)
+    int looks = 0;
+    while (is_here(b)) {
+        if (was_born(b) ? brood__has_ended(b->program_fd) : b->error < 0 || looks++ == MOST_LOOKS)
             break;
-        brood__call(SYS_futex, &b->program_is_here, FUTEX_WAIT, now, &look, NULL, 0);
+        brood__await_cleared(&b->program_is_here);
     }
     if (!was_born(b))
         b->program_fd = -1; /* a number that the kernel gave up again */

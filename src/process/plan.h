@@ -84,6 +84,7 @@ typedef struct brood__plan {
     uint64_t memory_each;          /* bytes of address space; 0: as it is */
     int joins[BROOD__HIERARCHIES]; /* files to write "0" to, which makes it a member of a cgroup; 0 ends them */
     int born_in;                   /* the directory of the cgroup2 that it is born in; 0: its starter's */
+    struct brood__ahead *ahead;    /* room for a start that nobody waits for; NULL: its starter waits */
     bool signals_blocked;          /* it starts with every signal blocked */
     bool file_by_fd;               /* the program is `file_fd`; `file` is its name for people */
     int file_fd;

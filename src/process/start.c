@@ -1,13 +1,15 @@
 /*
  * Carrying out a plan: open what the slots need, clone, learn whether the program runs.
  *
- * The clone shares the host's memory and suspends the calling thread until the child execs or exits (CLONE_VM and
- * CLONE_VFORK), so it costs the same whatever the host's size. What is hard: the child's credentials change the host's
+ * The clone shares the host's memory (CLONE_VM), so it costs the same whatever the host's size, and suspends the calling
+ * thread until the child execs or exits (CLONE_VFORK); or it does not, where room was brought for the child to go its own
+ * way, and whether its program runs is learnt when it is next heard of. What is hard: the child's credentials change the host's
  * memory, which the kernel answers by marking it non-dumpable; under an emulator (valgrind, qemu-user) memory is not
  * shared, and the child's report must come through a pipe; and descriptors must not collide with the slots' numbers.
  */
 #include "process/start.h"
 
+#include "base/call.h"
 #include "base/clock.h"
 #include "base/failure.h"
 #include "base/sys.h"
@@ -16,6 +18,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdalign.h>
@@ -26,6 +30,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define LOOK_NS 100000000
 #define CHILD_STACK 16384 /* child.c needs a few hundred bytes; the rest is for the kernel's habits */
 
 extern char **environ;
@@ -83,7 +88,8 @@ static int open_slot(brood__plan_slot *s) {
     case BROOD__FROM_INHERIT:
         if (s->slot <= 2 && !is_standard_stream(s->slot))
             return open_file(s, "/dev/null", O_RDWR);
-        return borrow(s, s->slot);
+        s->source = s->slot;
+        return s->slot <= 2 || brood__fd_is_open(s->slot) ? 0 : -EBADF;
     case BROOD__FROM_FD:
         return borrow(s, s->fd);
     case BROOD__FROM_NULL:
@@ -147,8 +153,7 @@ static void close_child_ends(brood__plan *plan) {
         brood__plan_slot *s = &plan->slots[i];
         if (s->owned && s->from != BROOD__FROM_SLOT)
             brood__close(s->source);
-        s->owned = false;
-        s->source = -1;
+        s->owned = false; /* but its source stays: the process may still be reading it */
     }
 }
 
@@ -243,6 +248,12 @@ static int clone_into(int (*main)(void *), void *data, char *stack, int cgroup, 
     return (int)clone3(&args, main, data);
 }
 
+static int clone_here(int (*main)(void *), void *data, char *stack_end, int more_flags, int *cleared, int *ret_pidfd) {
+    int flags = CLONE_VM | CLONE_PIDFD | SIGCHLD | more_flags | (cleared ? CLONE_CHILD_CLEARTID : 0);
+    int r = __clone(main, stack_end, flags, data, ret_pidfd, NULL, cleared);
+    return r < 0 ? -errno : r;
+}
+
 /*
  * Every signal is blocked around it, the C library's own included (hence the raw call): the child starts with this mask
  * and with the host's handlers, none of which may run in it.
@@ -255,13 +266,8 @@ int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, in
     if (r < 0)
         return r;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
-    if (cgroup)
-        r = clone_into(main, data, stack, cgroup, ret_pidfd);
-    else if ((r = __clone(main, stack + sizeof stack,
-                          CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | more_flags |
-                              (cleared ? CLONE_CHILD_CLEARTID : 0),
-                          data, ret_pidfd, NULL, cleared)) < 0)
-        r = -errno;
+    r = cgroup ? clone_into(main, data, stack, cgroup, ret_pidfd)
+               : clone_here(main, data, stack + sizeof stack, CLONE_VFORK | more_flags, cleared, ret_pidfd);
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
     return r;
 }
@@ -374,6 +380,62 @@ out:
     return r;
 }
 
+/* --- and go on at once --- */
+
+static bool can_go_ahead(const brood__plan *plan) {
+    bool changes_user = plan->set_uid || plan->set_gid || plan->set_groups;
+    bool is_plain = !plan->new_session && !plan->born_in && !plan->joins[0] && !plan->new_namespaces;
+    return plan->ahead && BROOD__CALLS_ARE_BARE && brood__shares_memory() && is_plain && !changes_user &&
+           !plan->dies_with_parent;
+}
+
+/*
+ * Nobody waits for its exec. Whoever signals its group may be quicker than the process itself, so the group is made on
+ * both sides.
+ */
+static int launch_ahead(brood__plan *plan, brood__process *ret_process) {
+    brood__ahead *a = plan->ahead;
+    brood__process process = BROOD__PROCESS_NONE;
+    const uint64_t all = ~(uint64_t)0;
+    uint64_t before;
+    int r = brood__fault("clone", EAGAIN);
+    if (r < 0)
+        return r;
+    a->is_here = 1;
+    process.started_us = brood__now_us();
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
+    r = clone_here(brood__child_main, &a->launch, a->stack + sizeof a->stack, 0, &a->is_here, &process.pidfd);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
+    if (r < 0)
+        return r;
+    if (plan->new_group)
+        setpgid(r, r);
+    a->under_way = true;
+    process.pid = r;
+    process.pidfd = brood__fd_lift_if_any(process.pidfd, 3);
+    *ret_process = process;
+    return 0;
+}
+
+void brood__await_cleared(const int *number) {
+    const struct timespec look = {.tv_nsec = LOOK_NS};
+    int now = __atomic_load_n(number, __ATOMIC_ACQUIRE);
+    if (now != 0)
+        brood__call(SYS_futex, number, FUTEX_WAIT, now, &look, NULL, 0);
+}
+
+bool brood__has_ended(int pidfd) {
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+    const struct timespec at_once = {0};
+    return brood__call(SYS_ppoll, &ended, 1, &at_once, NULL, 0) > 0 && ended.revents & POLLIN;
+}
+
+/* One that dumps core ends without clearing the word. */
+void brood__ahead_wait(const brood__ahead *ahead, int pidfd) {
+    while (!brood__ahead_has_left(ahead) && !brood__has_ended(pidfd))
+        brood__await_cleared(&ahead->is_here);
+}
+
 /* --- what went wrong --- */
 
 static const char *exec_hint(const brood__plan *plan, int error) {
@@ -465,19 +527,24 @@ uint64_t brood__peak_kb(void) {
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss : UINT64_MAX;
 }
 
+static int carry_out(brood__plan *plan, brood__process *ret_process, brood_failure *why) {
+    bool ahead = can_go_ahead(plan);
+    brood__launch here, *l = ahead ? &plan->ahead->launch : &here;
+    brood__launch_prepare(l, plan, plan->envp ? plan->envp : environ);
+    l->parent = getpid();
+    int r = ahead ? launch_ahead(plan, ret_process) : launch(l, ret_process);
+    if (r < 0 && !ahead && l->report.step)
+        return brood__plan_fail(plan, &l->report, why);
+    if (r < 0)
+        return brood__fail(why, r, BROOD_STEP_CLONE, NULL, NULL);
+    ret_process->rss_floor_kb = ahead ? UINT64_MAX : brood__peak_kb(); /* as of its exec */
+    return 0;
+}
+
 int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *why) {
     int r = brood__plan_open(plan, why);
-    if (r < 0)
-        goto out;
-    brood__launch l;
-    brood__launch_prepare(&l, plan, plan->envp ? plan->envp : environ);
-    l.parent = getpid();
-    r = launch(&l, ret_process);
-    if (r < 0)
-        r = l.report.step ? brood__plan_fail(plan, &l.report, why) : brood__fail(why, r, BROOD_STEP_CLONE, NULL, NULL);
-    else
-        ret_process->rss_floor_kb = brood__peak_kb();
-out:
+    if (r == 0)
+        r = carry_out(plan, ret_process, why);
     brood__plan_close(plan, r < 0);
     return r;
 }

@@ -1,6 +1,6 @@
 /*
  * Starting a program: the one path by which a process comes into being. Any thread; the calling one is suspended until
- * the program runs or has failed to.
+ * the program runs or has failed to, unless the plan brings room for a start that nobody waits for.
  */
 #ifndef BROOD_PROCESS_START_H
 #define BROOD_PROCESS_START_H
@@ -18,7 +18,8 @@ typedef struct brood__process {
 #define BROOD__PROCESS_NONE ((brood__process){.pidfd = -1})
 
 /*
- * Carry out a plan. On success the slots' host_end are open and the caller's to take; on failure everything is closed
+ * Carry out a plan. `ahead`, if it is under way then, and the plan must stay until the process has left this memory.
+ * On success the slots' host_end are open and the caller's to take; on failure everything is closed
  * and ret_failure (may be NULL) tells the step.
  */
 int brood__start(brood__plan *plan, brood__process *ret_process, brood_failure *ret_failure);
@@ -33,6 +34,13 @@ extern int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
  * errno.
  */
 int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared, int *ret_pidfd);
+
+/* A start that nobody waited for: wait until its process, by this pidfd, has left this memory. */
+void brood__ahead_wait(const struct brood__ahead *ahead, int pidfd);
+
+/* For that: up to 100 ms for the kernel to clear what was `cleared` in a clone; and no point of cancellation either. */
+void brood__await_cleared(const int *number);
+bool brood__has_ended(int pidfd);
 
 /* What a program that is started in this memory has for its peak from the beginning. UINT64_MAX: not known. */
 uint64_t brood__peak_kb(void);

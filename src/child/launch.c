@@ -1,0 +1,62 @@
+/*
+ * Starts that nobody waits for. Until its exec the process is in the host's memory, where what the start needs stays as
+ * it is; and that it could not exec is told by what it leaves there. So both are looked at when it is heard of, by output
+ * or by its end, and otherwise some time after the start.
+ */
+#include "child/child.h"
+
+#include "base/hooks.h"
+
+#define MOST_AHEAD 64 /* of a loop's; each has some 16 KiB */
+
+static void look(brood__post *post);
+
+/* Nobody is to be told that the program runs, nor could speak to it before. Without memory it is waited for. */
+void brood__child_may_go_ahead(brood_child *c, brood__start_job *start) {
+    bool is_silent = !c->on_spawn && !c->channel && !c->let_live && !brood__is_traced();
+    if (!is_silent || c->owned.reach == BROOD_OWN_TREE || c->loop->launching >= MOST_AHEAD)
+        return;
+    start->ahead = brood__resize(NULL, sizeof *start->ahead);
+    if (!start->ahead)
+        return;
+    start->ahead->under_way = false;
+    start->plan.ahead = start->ahead;
+    c->loop->launching++;
+}
+
+void brood__child_launching(brood_child *c, brood__start_job *start) {
+    c->launch = start;
+    start->job.done.run = look;
+    brood__loop_soon(c->loop, &start->job.done);
+}
+
+const brood__report *brood__child_launch_report(const brood_child *c) {
+    return c->launch && c->launch->ahead->launch.report.step ? &c->launch->ahead->launch.report : NULL;
+}
+
+/* The program's own peak begins with what the host's was at its exec, or a little later. */
+void brood__child_launched(brood_child *c) {
+    brood__start_job *start = c->launch;
+    if (!start)
+        return;
+    c->launch = NULL;
+    if (c->state == BROOD__RUNNING) /* else it was seen before it was asked what it has used */
+        c->owned.process.rss_floor_kb = brood__peak_kb();
+    brood__list_remove(&start->job.done.node);
+    brood__start_job_free(start);
+}
+
+/* Where it is given up before it was heard of: it takes no longer than a start that is waited for. */
+void brood__child_await_launch(brood_child *c) {
+    if (c->launch)
+        brood__ahead_wait(c->launch->ahead, c->owned.process.pidfd);
+    brood__child_launched(c);
+}
+
+static void look(brood__post *post) {
+    brood__start_job *start = BROOD__OUTER(post, brood__start_job, job.done);
+    if (!brood__ahead_has_left(start->ahead))
+        brood__loop_soon(start->child->loop, post);
+    else if (!start->ahead->launch.report.step) /* else its end is about to come */
+        brood__child_launched(start->child);
+}
