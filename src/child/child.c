@@ -41,8 +41,8 @@ static void give_up_owned(brood_child *c) {
 /* --- memory --- */
 
 void brood__child_free_if_unused(brood_child *c) {
-    if (c->state < BROOD__ENDED || c->timer_closing || c->open_streams > 0 || c->watch.waiting || c->job ||
-        c->launch || !brood__list_empty(&c->later.node) || (c->channel && !brood__channel_is_done(c->channel)))
+    if (c->state < BROOD__ENDED || c->timer_closing || c->open_streams > 0 || c->watch.waiting || c->job || c->launch ||
+        !brood__list_empty(&c->later.node) || (c->channel && !brood__channel_is_done(c->channel)))
         return;
     if (c->active) {
         c->active = false;
@@ -162,6 +162,7 @@ void brood__child_cancel_start(brood_child *c) {
 }
 
 void brood__child_stop(brood_child *c, brood_reason reason) {
+    brood__child_settle(c);
     bool gone = c->state != BROOD__STARTING && c->owned.process.pidfd < 0;
     bool never = gone || c->state >= BROOD__ENDED || (c->let_live && c->state != BROOD__STARTING);
     if (never || !brood__deadlines_stop(&c->deadlines, brood__now_us(), reason))
@@ -320,6 +321,7 @@ static void time_passed(uv_timer_t *timer) {
     brood__loop *loop = c->loop;
     brood__loop_enter(loop);
     brood__child_pin(c);
+    brood__child_settle(c);
     uint64_t now = brood__now_us(); /* one for all: what is late now is judged by what was read by now */
     catch_up(c, now);
     if (host_holds_output(c))

@@ -12,7 +12,7 @@
 #include "own/abort.h"
 #include "own/deadlines.h"
 #include "own/owned.h"
-#include "process/child.h"
+#include "process/ahead.h"
 #include "stream/stream.h"
 
 /*
@@ -69,7 +69,7 @@ struct brood_child {
     brood__abort_listener abort_listener;
     brood__start_job *job;    /* STARTING */
     brood__start_job *launch; /* its program may not run yet; NULL: it does */
-    brood__post later;     /* what is to be told once the present callback, or call, has returned */
+    brood__post later;        /* what is to be told once the present callback, or call, has returned */
 
     brood__watch watch; /* what tells of its end */
     brood__watch nudge; /* the program's pidfd, where something else tells of its end */
@@ -178,6 +178,8 @@ void brood__child_await_launch(brood_child *c);
 
 /* --- spawn.c --- */
 
+/* It may have been started already, and the loop not know: before anything that depends on that. */
+void brood__child_settle(brood_child *c);
 void brood__start_job_free(brood__start_job *start);
 
 /* The start that brood_spawn and the exec forms share. ret_child and ret_failure may be NULL. */

@@ -144,6 +144,7 @@ void brood_child_close(brood_child *c) {
     if (!c || c->closed)
         return;
     brood__child_pin(c);
+    brood__child_settle(c);
     c->closed = true;
     c->spawn_untold = false;
     c->on_spawn = NULL, c->on_error = NULL, c->on_exit = NULL, c->on_empty = NULL, c->on_result = NULL;

@@ -11,6 +11,39 @@
 
 static void look(brood__post *post);
 
+/*
+ * On the starter's thread: what tells of the child is watched from there. The loop need not be woken to know that it has
+ * been started.
+ */
+static bool watch_from_here(brood__post *post) {
+    brood__start_job *start = BROOD__OUTER(post, brood__start_job, job.done);
+    brood_stream *s = start->child->streams;
+    if (start->result < 0 || !start->ahead->under_way ||
+        brood__watch_list(&start->child->watch, start->owned.process.pidfd) < 0)
+        return false;
+    for (size_t i = 0; i < start->plan.slot_count; i++) {
+        int fd = start->plan.slots[i].host_end;
+        if (fd >= 0 && brood__watch_list(&s++->watch, fd) < 0)
+            return false;
+    }
+    return true;
+}
+
+/* Nobody can ask anything of it, nor is anything to be done with it before it is heard of. */
+static bool is_left_to_itself(const brood_child *c) {
+    for (size_t i = 0; i < c->stream_count; i++)
+        if (c->streams[i].writes || c->streams[i].paused)
+            return false;
+    return c->self_closing;
+}
+
+static bool opens_files(const brood__plan *plan) {
+    for (size_t i = 0; i < plan->slot_count; i++)
+        if (plan->slots[i].from == BROOD__FROM_FILE)
+            return true;
+    return false;
+}
+
 /* Nobody is to be told that the program runs, nor could speak to it before. Without memory it is waited for. */
 void brood__child_may_go_ahead(brood_child *c, brood__start_job *start) {
     bool is_silent = !c->on_spawn && !c->channel && !c->let_live && !brood__is_traced();
@@ -21,6 +54,8 @@ void brood__child_may_go_ahead(brood_child *c, brood__start_job *start) {
         return;
     start->ahead->under_way = false;
     start->plan.ahead = start->ahead;
+    start->job.is_short = !opens_files(&start->plan); /* which may take as long as somebody likes */
+    start->job.watch = is_left_to_itself(c) ? watch_from_here : NULL;
     c->loop->launching++;
 }
 

@@ -98,6 +98,9 @@ static void start_done(brood__post *post) {
     int r = start->result;
     if (r == 0)
         r = take_process(c, &start->plan, &start->owned, &start->failure);
+    for (size_t i = 0; i < c->stream_count; i++)
+        if (c->streams[i].watch.listed) /* and was not attached */
+            brood__watch_stop(&c->streams[i].watch);
     bool launching = r == 0 && start->ahead && start->ahead->under_way;
     if (launching)
         brood__child_launching(c, start);
@@ -110,6 +113,11 @@ static void start_done(brood__post *post) {
     if (!launching)
         brood__start_job_free(start);
     brood__child_unpin(c);
+}
+
+void brood__child_settle(brood_child *c) {
+    if (c->job && brood__loop_take_back(c->loop, &c->job->job.done))
+        start_done(&c->job->job.done);
 }
 
 /* Answer from within uv_run, as if a starter had failed. */

@@ -88,15 +88,19 @@ void brood__loop_soon(brood__loop *loop, brood__post *post) {
 
 /* --- its handles --- */
 
-static void mail_came(uv_async_t *mail) {
-    brood__loop *loop = ((brood__gate *)mail->data)->loop;
+void brood__loop_run_posts(brood__loop *loop) {
     brood__list now;
     brood__list_init(&now);
     pthread_mutex_lock(&loop->lock);
     brood__list_take(&now, &loop->posted);
     pthread_mutex_unlock(&loop->lock);
-    brood__loop_enter(loop);
     run_all(&now);
+}
+
+static void mail_came(uv_async_t *mail) {
+    brood__loop *loop = ((brood__gate *)mail->data)->loop;
+    brood__loop_enter(loop);
+    brood__loop_run_posts(loop);
     brood__loop_leave(loop);
 }
 
@@ -210,11 +214,23 @@ void brood__loop_rest(brood__loop *loop) {
         close_gate(loop);
 }
 
-void brood__loop_post(brood__loop *loop, brood__post *post) {
+void brood__loop_post(brood__loop *loop, brood__post *post, bool (*watch)(brood__post *)) {
     pthread_mutex_lock(&loop->lock);
     brood__list_append(&loop->posted, &post->node);
-    wake(loop); /* under the lock: once it is free, the loop may take the post, and rest */
+    post->silent = watch && !post->is_late && watch(post);
+    if (!post->silent)
+        wake(loop); /* under the lock: once it is free, the loop may take the post, and rest */
     pthread_mutex_unlock(&loop->lock);
+}
+
+bool brood__loop_take_back(brood__loop *loop, brood__post *post) {
+    pthread_mutex_lock(&loop->lock);
+    bool silent = post->silent && !brood__list_empty(&post->node);
+    if (silent)
+        brood__list_remove(&post->node);
+    post->is_late = true;
+    pthread_mutex_unlock(&loop->lock);
+    return silent;
 }
 
 static void set_ref(uv_handle_t *handle, bool ref) {

@@ -29,6 +29,8 @@ typedef struct brood__loop_part {
 typedef struct brood__post {
     brood__list node;
     void (*run)(struct brood__post *);
+    bool silent;  /* the loop was not woken for it */
+    bool is_late; /* and must be: somebody waits for it */
 } brood__post;
 
 typedef struct brood__loop {
@@ -75,8 +77,16 @@ void brood__loop_add_part(brood__loop *loop, brood__loop_part *part, const void 
 int brood__loop_activate(brood__loop *loop);
 void brood__loop_rest(brood__loop *loop);
 
-/* Run `post` on the loop's thread, from within uv_run. From any thread; what waits for it keeps the loop alive. */
-void brood__loop_post(brood__loop *loop, brood__post *post);
+/*
+ * Run `post` on the loop's thread, from within uv_run. From any thread; what waits for it keeps the loop alive.
+ * `watch`, if there is one, is run under the loop's lock, and may put something into the loop's epoll set: true if it has.
+ * Then the loop is not woken, and what is told of that will be told after `post` has run.
+ */
+void brood__loop_post(brood__loop *loop, brood__post *post, bool (*watch)(brood__post *));
+/* Take one back for which the loop was not woken: true. Else it will be. */
+bool brood__loop_take_back(brood__loop *loop, brood__post *post);
+/* Run what was posted. */
+void brood__loop_run_posts(brood__loop *loop);
 /* The same from the loop's own thread, once whatever calls this has returned. Keeps the loop alive until then. */
 void brood__loop_later(brood__loop *loop, brood__post *post);
 

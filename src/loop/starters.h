@@ -11,6 +11,8 @@ typedef struct brood__job {
     brood__list node;
     void (*work)(struct brood__job *); /* on a starter thread */
     brood__post done;                  /* then on the loop's */
+    bool (*watch)(brood__post *);      /* as in brood__loop_post; may be NULL */
+    bool is_short;                     /* its work waits for nobody: another can wait for that */
     brood__loop *loop;
     bool waiting; /* guarded by the starters' lock */
 } brood__job;

@@ -20,7 +20,7 @@
 #include "base/failure.h"
 #include "base/sys.h"
 #include "own/holder/line.h"
-#include "process/child.h"
+#include "process/ahead.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,17 +9,15 @@
  */
 #include "process/start.h"
 
-#include "base/call.h"
 #include "base/clock.h"
 #include "base/failure.h"
 #include "base/sys.h"
+#include "process/ahead.h"
 #include "process/child.h"
 #include "process/clone3.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdalign.h>
@@ -30,7 +28,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define LOOK_NS 100000000
 #define CHILD_STACK 16384 /* child.c needs a few hundred bytes; the rest is for the kernel's habits */
 
 extern char **environ;
@@ -248,7 +245,8 @@ static int clone_into(int (*main)(void *), void *data, char *stack, int cgroup, 
     return (int)clone3(&args, main, data);
 }
 
-static int clone_here(int (*main)(void *), void *data, char *stack_end, int more_flags, int *cleared, int *ret_pidfd) {
+static int clone_plainly(int (*main)(void *), void *data, char *stack_end, int more_flags, int *cleared,
+                         int *ret_pidfd) {
     int flags = CLONE_VM | CLONE_PIDFD | SIGCHLD | more_flags | (cleared ? CLONE_CHILD_CLEARTID : 0);
     int r = __clone(main, stack_end, flags, data, ret_pidfd, NULL, cleared);
     return r < 0 ? -errno : r;
@@ -258,17 +256,36 @@ static int clone_here(int (*main)(void *), void *data, char *stack_end, int more
  * Every signal is blocked around it, the C library's own included (hence the raw call): the child starts with this mask
  * and with the host's handlers, none of which may run in it.
  */
-int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared, int *ret_pidfd) {
-    alignas(16) char stack[CHILD_STACK];
+static uint64_t block_signals(void) {
     const uint64_t all = ~(uint64_t)0;
     uint64_t before;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
+    return before;
+}
+
+static void unblock_signals(uint64_t before) {
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
+}
+
+int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared, int *ret_pidfd) {
+    alignas(16) char stack[CHILD_STACK];
     int r = brood__fault("clone", EAGAIN);
     if (r < 0)
         return r;
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
+    uint64_t before = block_signals();
     r = cgroup ? clone_into(main, data, stack, cgroup, ret_pidfd)
-               : clone_here(main, data, stack + sizeof stack, CLONE_VFORK | more_flags, cleared, ret_pidfd);
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
+               : clone_plainly(main, data, stack + sizeof stack, CLONE_VFORK | more_flags, cleared, ret_pidfd);
+    unblock_signals(before);
+    return r;
+}
+
+int brood__clone_ahead(int (*main)(void *), void *data, char *stack_end, int *cleared, int *ret_pidfd) {
+    int r = brood__fault("clone", EAGAIN);
+    if (r < 0)
+        return r;
+    uint64_t before = block_signals();
+    r = clone_plainly(main, data, stack_end, CLONE_UNTRACED, cleared, ret_pidfd);
+    unblock_signals(before);
     return r;
 }
 
@@ -380,62 +397,6 @@ out:
     return r;
 }
 
-/* --- and go on at once --- */
-
-static bool can_go_ahead(const brood__plan *plan) {
-    bool changes_user = plan->set_uid || plan->set_gid || plan->set_groups;
-    bool is_plain = !plan->new_session && !plan->born_in && !plan->joins[0] && !plan->new_namespaces;
-    return plan->ahead && BROOD__CALLS_ARE_BARE && brood__shares_memory() && is_plain && !changes_user &&
-           !plan->dies_with_parent;
-}
-
-/*
- * Nobody waits for its exec. Whoever signals its group may be quicker than the process itself, so the group is made on
- * both sides.
- */
-static int launch_ahead(brood__plan *plan, brood__process *ret_process) {
-    brood__ahead *a = plan->ahead;
-    brood__process process = BROOD__PROCESS_NONE;
-    const uint64_t all = ~(uint64_t)0;
-    uint64_t before;
-    int r = brood__fault("clone", EAGAIN);
-    if (r < 0)
-        return r;
-    a->is_here = 1;
-    process.started_us = brood__now_us();
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
-    r = clone_here(brood__child_main, &a->launch, a->stack + sizeof a->stack, 0, &a->is_here, &process.pidfd);
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
-    if (r < 0)
-        return r;
-    if (plan->new_group)
-        setpgid(r, r);
-    a->under_way = true;
-    process.pid = r;
-    process.pidfd = brood__fd_lift_if_any(process.pidfd, 3);
-    *ret_process = process;
-    return 0;
-}
-
-void brood__await_cleared(const int *number) {
-    const struct timespec look = {.tv_nsec = LOOK_NS};
-    int now = __atomic_load_n(number, __ATOMIC_ACQUIRE);
-    if (now != 0)
-        brood__call(SYS_futex, number, FUTEX_WAIT, now, &look, NULL, 0);
-}
-
-bool brood__has_ended(int pidfd) {
-    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
-    const struct timespec at_once = {0};
-    return brood__call(SYS_ppoll, &ended, 1, &at_once, NULL, 0) > 0 && ended.revents & POLLIN;
-}
-
-/* One that dumps core ends without clearing the word. */
-void brood__ahead_wait(const brood__ahead *ahead, int pidfd) {
-    while (!brood__ahead_has_left(ahead) && !brood__has_ended(pidfd))
-        brood__await_cleared(&ahead->is_here);
-}
-
 /* --- what went wrong --- */
 
 static const char *exec_hint(const brood__plan *plan, int error) {
@@ -528,16 +489,18 @@ uint64_t brood__peak_kb(void) {
 }
 
 static int carry_out(brood__plan *plan, brood__process *ret_process, brood_failure *why) {
-    bool ahead = can_go_ahead(plan);
-    brood__launch here, *l = ahead ? &plan->ahead->launch : &here;
-    brood__launch_prepare(l, plan, plan->envp ? plan->envp : environ);
-    l->parent = getpid();
-    int r = ahead ? launch_ahead(plan, ret_process) : launch(l, ret_process);
-    if (r < 0 && !ahead && l->report.step)
-        return brood__plan_fail(plan, &l->report, why);
+    brood__launch l;
+    if (brood__ahead_can(plan)) {
+        int r = brood__ahead_start(plan, ret_process);
+        return r < 0 ? brood__fail(why, r, BROOD_STEP_CLONE, NULL, NULL) : 0;
+    }
+    brood__launch_prepare(&l, plan, plan->envp ? plan->envp : environ);
+    l.parent = getpid();
+    int r = launch(&l, ret_process);
     if (r < 0)
-        return brood__fail(why, r, BROOD_STEP_CLONE, NULL, NULL);
-    ret_process->rss_floor_kb = ahead ? UINT64_MAX : brood__peak_kb(); /* as of its exec */
+        return l.report.step ? brood__plan_fail(plan, &l.report, why)
+                             : brood__fail(why, r, BROOD_STEP_CLONE, NULL, NULL);
+    ret_process->rss_floor_kb = brood__peak_kb();
     return 0;
 }
 

@@ -35,12 +35,11 @@ extern int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
  */
 int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared, int *ret_pidfd);
 
-/* A start that nobody waited for: wait until its process, by this pidfd, has left this memory. */
-void brood__ahead_wait(const struct brood__ahead *ahead, int pidfd);
-
-/* For that: up to 100 ms for the kernel to clear what was `cleared` in a clone; and no point of cancellation either. */
-void brood__await_cleared(const int *number);
-bool brood__has_ended(int pidfd);
+/*
+ * The same on a stack of its own, and this thread goes on; `cleared` is not NULL. No debugger is told: it would take that
+ * memory for another's, and its own breakpoints out.
+ */
+int brood__clone_ahead(int (*main)(void *), void *data, char *stack_end, int *cleared, int *ret_pidfd);
 
 /* What a program that is started in this memory has for its peak from the beginning. UINT64_MAX: not known. */
 uint64_t brood__peak_kb(void);

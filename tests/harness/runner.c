@@ -361,7 +361,7 @@ static int usage(void) {
             "       brood-test --list [--alone] [GLOB…]         names; of those only that run alone\n"
             "environment: BROOD_TEST_SLOW=N (deadlines times N), BROOD_TEST_WRAPPER (\"valgrind -q\"),\n"
             "             BROOD_TEST_WITHOUT (probes to force off), BROOD_TEST_BIN_DIR (where brood-child is),\n"
-            "             BROOD_TEST_WARM (a child is started before each)\n");
+            "             BROOD_TEST_WARM (a child is started before each), BROOD_TEST_AHEAD (exec owns no tree)\n");
     return USAGE;
 }
 
