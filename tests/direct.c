@@ -463,6 +463,31 @@ TEST(direct_cgroup_that_somebody_has_killed_is_not_used_again) {
         CHECK(starts_directly());
 }
 
+/* The same off the loop, where a start is not waited for: it is done once more, and nobody is told. */
+TEST_TORTURE(direct_start_off_the_loop_is_not_lost_with_a_cgroup_that_was_killed) {
+    NEED_DIRECT;
+    for (int i = 0; i < 2; i++) {
+        const char *first = cgroup_of_one();
+        if (!test_write_existing(test_format("%s/cgroup.kill", first), "1") && t->torture)
+            return;
+        answer *a = answer_new();
+        int r =
+            brood_exec_file(t->loop,
+                            &(brood_options){.args = BROOD_ARGS(i ? "/no/such/program" : CHILD, "parent", "exit", "7"),
+                                             .own = BROOD_OWN_TREE},
+                            answer_on_result, a, NULL);
+        CHECK(r == 0 || t->torture);
+        RUN();
+        CHECK_EQ(a->count, r == 0);
+        if (r < 0)
+            return;
+        CHECK_EQ(a->result.exit.code, i ? -1 : 7);
+        CHECK_EQ(a->result.failure.code, i ? -ENOENT : 0);
+        CHECK_EQ(a->result.guarantee, i ? BROOD_GUARANTEE_NONE : BROOD_GUARANTEE_KERNEL);
+        CHECK_EQ(i ? 0 : atoi(a->result.out.bytes), i ? 0 : getpid());
+    }
+}
+
 TEST(direct_cgroup_that_was_given_away_is_not_used_again) {
     NEED_DIRECT;
     const char *first = cgroup_of_one();

@@ -31,6 +31,8 @@
 #endif
 #define PIDFD_SIGNAL_PROCESS_GROUP_FLAG (1U << 2) /* Linux 6.9 */
 
+_Thread_local bool brood__thread_is_ours;
+
 #define TRY(what, error)                                                                                               \
     do {                                                                                                               \
         int fault_ = brood__fault(what, error);                                                                        \

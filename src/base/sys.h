@@ -25,6 +25,9 @@ bool brood__has(brood__feature feature);
 /* Remember that it has not. */
 void brood__lacks(brood__feature feature);
 
+/* This thread is one of brood's own: its namespaces stay what they are, and are looked at once. */
+extern _Thread_local bool brood__thread_is_ours;
+
 /* ret_fds: [0] to read, [1] to write; both blocking. */
 int brood__pipe(int ret_fds[2]);
 /* A pair of connected UNIX stream sockets; both blocking. */

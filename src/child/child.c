@@ -207,7 +207,7 @@ static void stream_end(brood_stream *s, int error) {
     brood_child *c = s->owner_data;
     brood__child_pin(c);
     brood__child_tell_spawn(c);
-    if (s->on_end && !brood__child_launch_report(c))
+    if (s->on_end && !brood__child_launch_report(c) && !brood__child_is_stillborn(c))
         s->on_end(s, error, s->data);
     brood__child_unpin(c);
 }
@@ -473,6 +473,7 @@ void brood__child_failed(brood_child *c, const brood_failure *why) {
     c->exit = (brood_exit){.code = -1, .reason = BROOD_REASON_NOT_STARTED};
     brood__child_become(c, BROOD__EXITED);
     c->spawn_untold = false;
+    c->on_empty = NULL;
     c->deadlines.reason = BROOD_REASON_UNKNOWN; /* there is nothing left to stop */
     c->failure = brood__alloc(sizeof *c->failure);
     if (c->failure)
@@ -533,6 +534,7 @@ static void exited(brood_child *c) {
     if (report) {
         brood_failure why;
         brood__plan_fail(&c->launch->plan, report, &why);
+        c->owned.guarantee = BROOD_GUARANTEE_NONE;
         brood__child_failed(c, &why);
         return;
     }
@@ -587,6 +589,10 @@ static void see_exit(brood_child *c) {
         return;
     if (!ended) {
         see_rest_end(c);
+        return;
+    }
+    if (brood__child_is_stillborn(c)) {
+        brood__child_bear_again(c);
         return;
     }
     if (c->channel) /* whoever is told of the exit knows all that was said before */

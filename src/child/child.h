@@ -172,15 +172,21 @@ void brood__child_may_go_ahead(brood_child *c, brood__start_job *start);
 void brood__child_launching(brood_child *c, brood__start_job *start);
 /* Why its program could not be run, once the process has left; NULL: it could, as far as is known. */
 const brood__report *brood__child_launch_report(const brood_child *c);
+/* Its process has ended: whether it never took a step; and so is to be started once more. */
+bool brood__child_is_stillborn(const brood_child *c);
+void brood__child_bear_again(brood_child *c);
 /* The process has left the host's memory. */
 void brood__child_launched(brood_child *c);
 void brood__child_await_launch(brood_child *c);
+/* It is to be waited for: without the room. */
+void brood__start_job_wait(brood__start_job *start);
 
 /* --- spawn.c --- */
 
 /* It may have been started already, and the loop not know: before anything that depends on that. */
 void brood__child_settle(brood_child *c);
 void brood__start_job_free(brood__start_job *start);
+void brood__child_start_again(brood_child *c, brood__start_job *start);
 
 /* The start that brood_spawn and the exec forms share. ret_child and ret_failure may be NULL. */
 int brood__child_spawn(uv_loop_t *uv, const brood_options *options, brood__form form, const char *command,

@@ -47,22 +47,57 @@ static bool opens_files(const brood__plan *plan) {
 /* Nobody is to be told that the program runs, nor could speak to it before. Without memory it is waited for. */
 void brood__child_may_go_ahead(brood_child *c, brood__start_job *start) {
     bool is_silent = !c->on_spawn && !c->channel && !c->let_live && !brood__is_traced();
-    if (!is_silent || c->owned.reach == BROOD_OWN_TREE || c->loop->launching >= MOST_AHEAD)
+    bool is_tree = c->owned.reach == BROOD_OWN_TREE, is_alone = is_left_to_itself(c);
+    if (!is_silent || (is_tree && !is_alone) || c->loop->launching >= MOST_AHEAD)
         return;
     start->ahead = brood__resize(NULL, sizeof *start->ahead);
     if (!start->ahead)
         return;
     start->ahead->under_way = false;
     start->plan.ahead = start->ahead;
-    start->job.is_short = !opens_files(&start->plan); /* which may take as long as somebody likes */
-    start->job.watch = is_left_to_itself(c) ? watch_from_here : NULL;
+    start->job.is_short = !is_tree && !opens_files(&start->plan);     /* which may take as long as somebody likes */
+    start->job.watch = is_alone && !is_tree ? watch_from_here : NULL; /* a tree has its guard watched as well */
     c->loop->launching++;
+}
+
+void brood__start_job_wait(brood__start_job *start) {
+    if (start->ahead)
+        start->job.loop->launching--;
+    brood__free(start->ahead);
+    start->ahead = start->plan.ahead = NULL;
+    start->job.is_short = false;
+    start->job.watch = NULL;
 }
 
 void brood__child_launching(brood_child *c, brood__start_job *start) {
     c->launch = start;
     start->job.done.run = look;
     brood__loop_soon(c->loop, &start->job.done);
+}
+
+static void end_launch(brood_child *c) {
+    brood__list_remove(&c->launch->job.done.node);
+    c->launch = NULL;
+}
+
+/*
+ * Killed before its first step, and not by us: its cgroup was killed before, and Linux lets nobody be born in it. Nothing
+ * of it has been told, nor was it given anything, so it is started once more, and that is waited for.
+ */
+bool brood__child_is_stillborn(const brood_child *c) {
+    return c->launch && brood__owned_has_guard(&c->owned) && !c->launch->ahead->launch.entered &&
+           !brood__deadlines_stopping(&c->deadlines) && !c->cancelled;
+}
+
+void brood__child_bear_again(brood_child *c) {
+    brood__start_job *start = c->launch;
+    end_launch(c);
+    brood__child_stop_watching(c);
+    brood__owned_undo(&c->owned);
+    for (size_t i = 0; i < c->stream_count; i++)
+        brood__stream_detach(&c->streams[i]);
+    brood__start_job_wait(start);
+    brood__child_start_again(c, start);
 }
 
 const brood__report *brood__child_launch_report(const brood_child *c) {
@@ -74,10 +109,9 @@ void brood__child_launched(brood_child *c) {
     brood__start_job *start = c->launch;
     if (!start)
         return;
-    c->launch = NULL;
     if (c->state == BROOD__RUNNING) /* else it was seen before it was asked what it has used */
         c->owned.process.rss_floor_kb = brood__peak_kb();
-    brood__list_remove(&start->job.done.node);
+    end_launch(c);
     brood__start_job_free(start);
 }
 

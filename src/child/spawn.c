@@ -77,10 +77,8 @@ static int take_process(brood_child *c, brood__plan *plan, const brood__owned *o
 }
 
 void brood__start_job_free(brood__start_job *start) {
+    brood__start_job_wait(start);
     brood__plan_done(&start->plan);
-    if (start->ahead)
-        start->job.loop->launching--;
-    brood__free(start->ahead);
     brood__free(start);
 }
 
@@ -126,6 +124,20 @@ static void fail_later(brood_child *c, int r) {
     brood__loop_later(c->loop, &c->job->job.done);
 }
 
+static void take_job(brood_child *c, brood__start_job *start) {
+    start->job.work = start_work;
+    start->job.done.run = start_done;
+    start->owned = c->owned;
+    c->job = start;
+    brood__child_update_busy(c);
+}
+
+static void submit(brood_child *c) {
+    int r = brood__starters_submit(&c->job->job);
+    if (r < 0)
+        fail_later(c, brood__fail(&c->job->failure, r, BROOD_STEP_THREAD, NULL, NULL));
+}
+
 /*
  * Hand the start to a starter thread. The exec forms answer in one place, on_result: so what is known to fail already,
  * `refusal` or a pulled abort, goes there too.
@@ -135,16 +147,12 @@ static int start_off_loop(brood_child *c, brood__compiled *compiled, const brood
     if (!start)
         return brood__fail(why, -ENOMEM, BROOD_STEP_MEMORY, NULL, NULL);
     start->child = c;
-    start->job.work = start_work;
     start->job.loop = c->loop;
-    start->job.done.run = start_done;
     brood__list_init(&start->job.done.node);
-    start->owned = BROOD__OWNED_NONE(compiled->reach);
     start->plan = compiled->plan;
     compiled->plan = (brood__plan){0}; /* the job's now */
     brood__child_may_go_ahead(c, start);
-    c->job = start;
-    brood__child_update_busy(c);
+    take_job(c, start);
     if (refusal) {
         start->failure = *refusal;
         fail_later(c, refusal->code);
@@ -153,12 +161,17 @@ static int start_off_loop(brood_child *c, brood__compiled *compiled, const brood
         c->cancelled = true;
         fail_later(c, brood__child_fail_cancelled(c, &start->failure));
     } else {
-        int r = brood__starters_submit(&start->job);
-        if (r < 0)
-            fail_later(c, brood__fail(&start->failure, r, BROOD_STEP_THREAD, NULL, NULL));
+        submit(c);
     }
     brood__child_update_timer(c);
     return 0;
+}
+
+/* What was started is as if it had never been. */
+void brood__child_start_again(brood_child *c, brood__start_job *start) {
+    brood__child_become(c, BROOD__STARTING);
+    take_job(c, start);
+    submit(c);
 }
 
 static int start_on_loop(brood_child *c, brood__compiled *compiled, brood_failure *why) {

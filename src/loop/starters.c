@@ -6,6 +6,7 @@
 #include "loop/starters.h"
 
 #include "base/fault.h"
+#include "base/sys.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -101,6 +102,7 @@ static brood__job *take_job(starters *s) {
 static void *run(void *arg) {
     starters *s = arg;
     sleeper self, *other;
+    brood__thread_is_ours = true;
     brood__list_init(&self.node);
     pthread_cond_init(&self.work, NULL);
     pthread_mutex_lock(&s->lock);

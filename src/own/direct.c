@@ -54,9 +54,12 @@ static void count_usage(brood__direct *d) {
 
 /* Such a child would be the first of a namespace, and be nobody's there; and all end in which the first has ended. */
 static bool has_children_elsewhere(void) {
+    static _Thread_local bool known_here;
     struct stat own, theirs;
-    return stat("/proc/thread-self/ns/pid", &own) < 0 || stat("/proc/thread-self/ns/pid_for_children", &theirs) < 0 ||
-           own.st_ino != theirs.st_ino;
+    if (!known_here || !brood__thread_is_ours)
+        known_here = stat("/proc/thread-self/ns/pid", &own) == 0 &&
+                     stat("/proc/thread-self/ns/pid_for_children", &theirs) == 0 && own.st_ino == theirs.st_ino;
+    return !known_here;
 }
 
 /* Whose orphans are ours, or whose ends nobody is told of: there the holder waits for them. */

@@ -108,8 +108,11 @@ static int look_for_mounts(void) {
 }
 
 ino_t brood__mounts_namespace(void) {
+    static _Thread_local ino_t known;
     struct stat own;
-    return stat("/proc/thread-self/ns/cgroup", &own) == 0 ? own.st_ino : 1; /* there is but one */
+    if (!known || !brood__thread_is_ours)
+        known = stat("/proc/thread-self/ns/cgroup", &own) == 0 ? own.st_ino : 0;
+    return known ? known : 1; /* there is but one */
 }
 
 int brood__mounts_open(brood__hierarchy hierarchy) {

@@ -323,6 +323,12 @@ void brood__owned_end_here(brood__owned *o) {
     brood__owned_done(o);
 }
 
+void brood__owned_undo(brood__owned *o) {
+    o->direct.cell.killed = true;
+    brood__owned_done(o);
+    *o = BROOD__OWNED_NONE(o->reach);
+}
+
 void brood__owned_done(brood__owned *o) {
     brood_exit ignored;
     if (o->ended && !o->reaped)

@@ -30,6 +30,12 @@ typedef struct brood__owned {
 /* As brood__start; `reach` says by which way. */
 int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *ret_failure);
 
+/*
+ * It was killed before its first step, which happens in a cgroup that somebody else has killed: as if it had not been
+ * started, and not in that cgroup again.
+ */
+void brood__owned_undo(brood__owned *o);
+
 /* As it is now. */
 brood_guarantee brood__owned_guarantee(const brood__owned *o);
 

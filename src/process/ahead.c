@@ -41,8 +41,8 @@ static bool is_traced(void) {
 
 bool brood__ahead_can(const brood__plan *plan) {
     bool changes_user = plan->set_uid || plan->set_gid || plan->set_groups;
-    bool is_plain = !plan->new_session && !plan->born_in && !plan->joins[0] && !plan->new_namespaces &&
-                    !plan->dies_with_parent && plan->envp;
+    bool is_plain =
+        !plan->new_session && !plan->joins[0] && !plan->new_namespaces && !plan->dies_with_parent && plan->envp;
     return plan->ahead && BROOD__CALLS_ARE_BARE && brood__shares_memory() && is_plain && !changes_user && !is_traced();
 }
 
@@ -53,7 +53,8 @@ int brood__ahead_start(brood__plan *plan, brood__process *ret_process) {
     brood__launch_prepare(&a->launch, plan, plan->envp);
     a->is_here = 1;
     process.started_us = brood__now_us();
-    int r = brood__clone_ahead(brood__child_main, &a->launch, a->stack + sizeof a->stack, &a->is_here, &process.pidfd);
+    int r = brood__clone_ahead(a->stack, sizeof a->stack, brood__child_main, &a->launch, plan->born_in, &a->is_here,
+                               &process.pidfd);
     if (r < 0)
         return r;
     if (plan->new_group)

@@ -28,6 +28,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define FLAGS (CLONE_VM | CLONE_PIDFD)
 #define CHILD_STACK 16384 /* child.c needs a few hundred bytes; the rest is for the kernel's habits */
 
 extern char **environ;
@@ -233,22 +234,24 @@ static long clone3(const brood__clone_args *args, int (*main)(void *), void *dat
 
 #endif
 
-static int clone_into(int (*main)(void *), void *data, char *stack, int cgroup, int *ret_pidfd) {
+static int clone_into(int cgroup, int (*main)(void *), void *data, char *stack, size_t size, int more_flags,
+                      int *cleared, int *ret_pidfd) {
     brood__clone_args args = {
-        .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_INTO_CGROUP,
+        .flags = CLONE_INTO_CGROUP | (unsigned)(FLAGS | more_flags | (cleared ? CLONE_CHILD_CLEARTID : 0)),
         .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
+        .child_tid = (uint64_t)(uintptr_t)cleared,
         .exit_signal = SIGCHLD,
         .stack = (uint64_t)(uintptr_t)stack,
-        .stack_size = CHILD_STACK,
+        .stack_size = size,
         .cgroup = (uint64_t)cgroup,
     };
     return (int)clone3(&args, main, data);
 }
 
-static int clone_plainly(int (*main)(void *), void *data, char *stack_end, int more_flags, int *cleared,
+static int clone_plainly(int (*main)(void *), void *data, char *stack, size_t size, int more_flags, int *cleared,
                          int *ret_pidfd) {
-    int flags = CLONE_VM | CLONE_PIDFD | SIGCHLD | more_flags | (cleared ? CLONE_CHILD_CLEARTID : 0);
-    int r = __clone(main, stack_end, flags, data, ret_pidfd, NULL, cleared);
+    int flags = FLAGS | SIGCHLD | more_flags | (cleared ? CLONE_CHILD_CLEARTID : 0);
+    int r = __clone(main, stack + size, flags, data, ret_pidfd, NULL, cleared);
     return r < 0 ? -errno : r;
 }
 
@@ -256,37 +259,28 @@ static int clone_plainly(int (*main)(void *), void *data, char *stack_end, int m
  * Every signal is blocked around it, the C library's own included (hence the raw call): the child starts with this mask
  * and with the host's handlers, none of which may run in it.
  */
-static uint64_t block_signals(void) {
+static int clone_on(char *stack, size_t size, int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared,
+                    int *ret_pidfd) {
     const uint64_t all = ~(uint64_t)0;
     uint64_t before;
+    int r = brood__fault("clone", EAGAIN);
+    if (r < 0)
+        return r;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
-    return before;
-}
-
-static void unblock_signals(uint64_t before) {
+    r = cgroup ? clone_into(cgroup, main, data, stack, size, more_flags, cleared, ret_pidfd)
+               : clone_plainly(main, data, stack, size, more_flags, cleared, ret_pidfd);
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
+    return r;
 }
 
 int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared, int *ret_pidfd) {
     alignas(16) char stack[CHILD_STACK];
-    int r = brood__fault("clone", EAGAIN);
-    if (r < 0)
-        return r;
-    uint64_t before = block_signals();
-    r = cgroup ? clone_into(main, data, stack, cgroup, ret_pidfd)
-               : clone_plainly(main, data, stack + sizeof stack, CLONE_VFORK | more_flags, cleared, ret_pidfd);
-    unblock_signals(before);
-    return r;
+    return clone_on(stack, sizeof stack, main, data, CLONE_VFORK | more_flags, cgroup, cleared, ret_pidfd);
 }
 
-int brood__clone_ahead(int (*main)(void *), void *data, char *stack_end, int *cleared, int *ret_pidfd) {
-    int r = brood__fault("clone", EAGAIN);
-    if (r < 0)
-        return r;
-    uint64_t before = block_signals();
-    r = clone_plainly(main, data, stack_end, CLONE_UNTRACED, cleared, ret_pidfd);
-    unblock_signals(before);
-    return r;
+int brood__clone_ahead(char *stack, size_t size, int (*main)(void *), void *data, int cgroup, int *cleared,
+                       int *ret_pidfd) {
+    return clone_on(stack, size, main, data, CLONE_UNTRACED, cgroup, cleared, ret_pidfd);
 }
 
 static int clone_child(brood__launch *l, int *ret_pidfd) {

@@ -83,6 +83,11 @@ void brood__stream_close(brood_stream *s, int error) {
     s->owner->on_closed(s);
 }
 
+void brood__stream_detach(brood_stream *s) {
+    brood__stream_close(s, 0);
+    s->closed = false;
+}
+
 void brood__stream_silence(brood_stream *s) {
     s->on_data = NULL;
     s->on_end = NULL;

@@ -55,6 +55,9 @@ int brood__stream_preload(brood_stream *s, const void *bytes, size_t len);
 /* Give it its pipe, a non-blocking descriptor. Takes `fd` on success, when it may even have been closed again. */
 int brood__stream_attach(brood_stream *s, int fd);
 
+/* One that reads: as if it had never had a pipe. */
+void brood__stream_detach(brood_stream *s);
+
 /* Close it, from whatever state. What is queued will be reported with `error`. */
 void brood__stream_close(brood_stream *s, int error);
 
