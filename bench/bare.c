@@ -2,9 +2,9 @@
  * The limit: how fast can a program be started, its output read to the end, and its end collected, by the bare system
  * calls that brood makes? One epoll, pipes, pidfds; no library. `inline` starts on the thread that watches, `threads`
  * is two such loops side by side, each with half of the work, `handover` has a second thread start, woken by a
- * condition variable, which tells by an eventfd that it has.
+ * condition variable, which tells by an eventfd that it has. `ahead` is `inline` without waiting until a program runs.
  *
- *     bench-bare inline|threads|handover N CONCURRENCY MB PROGRAM [ARG...]
+ *     bench-bare inline|threads|handover|ahead N CONCURRENCY MB PROGRAM [ARG...]
  */
 #include "bare.h"
 
@@ -13,6 +13,8 @@
 
 typedef struct job {
     bare_child child;
+    bare_program program;
+    char *stack; /* ahead: its own */
     int out_fd;
     uint64_t since_ns;
 } job;
@@ -25,6 +27,7 @@ typedef struct loop {
     uint32_t *took_us; /* its part of the run's */
     int epoll_fd;
     char *stack;
+    bool goes_ahead;
     job *jobs;
     /* handover: indices of jobs that are to be started, and that have been */
     bool hands_over;
@@ -54,8 +57,8 @@ static void start_program(loop *l, unsigned index) {
         bench_fail("pipe", strerror(errno));
     fcntl(pipe_fds[0], F_SETFL, O_RDONLY | O_NONBLOCK);
 
-    bare_program program = {.args = l->args, .fds = {null_fd, pipe_fds[1], 2}};
-    bare_start(&program, l->stack, &j->child);
+    j->program = (bare_program){.args = l->args, .fds = {null_fd, pipe_fds[1], 2}};
+    bare_clone(&j->program, l->goes_ahead ? j->stack : l->stack, l->goes_ahead ? 0 : CLONE_VFORK, &j->child);
     close(null_fd);
     close(pipe_fds[1]);
     j->out_fd = pipe_fds[0];
@@ -109,6 +112,12 @@ static void start(loop *l, unsigned index) {
     l->asked[(l->asked_first + l->asked_count++) % l->c] = index;
     pthread_mutex_unlock(&l->lock);
     pthread_cond_signal(&l->wake);
+}
+
+static void open_ahead(loop *l) {
+    l->goes_ahead = true;
+    for (unsigned i = 0; i < l->c; i++)
+        l->jobs[i].stack = bare_stack_new();
 }
 
 static void open_handover(loop *l) {
@@ -183,7 +192,7 @@ static void loop_again(loop *l, unsigned n, uint32_t *took_us) {
 
 int main(int argc, char **argv) {
     if (argc < 6)
-        bench_fail("usage", "bench-bare inline|threads|handover N CONCURRENCY MB PROGRAM [ARG...]");
+        bench_fail("usage", "bench-bare inline|threads|handover|ahead N CONCURRENCY MB PROGRAM [ARG...]");
     bool threads = strcmp(argv[1], "threads") == 0;
     bench_run r = {.peer = "bare",
                    .variant = argv[1],
@@ -199,6 +208,8 @@ int main(int argc, char **argv) {
     loop_open(&there, argv + 5, (r.c + 1) / 2);
     if (strcmp(argv[1], "handover") == 0)
         open_handover(&here);
+    if (strcmp(argv[1], "ahead") == 0)
+        open_ahead(&here);
 
     while (bench_next_round()) {
         pthread_t thread;

@@ -84,21 +84,29 @@ static int bare_child_main(void *arg) {
     return 127;
 }
 
-/** Start `program` on `stack`. All its slots must be open. */
-static inline void bare_start(bare_program *program, char *stack, bare_child *ret_child) {
+/**
+ * Start `program` on `stack`. All its slots must be open. `more_flags` is CLONE_VFORK, or 0: then nobody waits until it runs,
+ * and both must stay until it has ended.
+ */
+static inline void bare_clone(bare_program *program, char *stack, int more_flags, bare_child *ret_child) {
     sigset_t all, before;
     int pidfd = -1;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     program->error = 0;
-    pid_t pid = clone(bare_child_main, stack + BARE_STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, program,
+    pid_t pid = clone(bare_child_main, stack + BARE_STACK_SIZE, CLONE_VM | CLONE_PIDFD | SIGCHLD | more_flags, program,
                       &pidfd);
     int error = pid < 0 ? errno : program->error;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error)
         bench_fail(program->args[0], strerror(error));
     *ret_child = (bare_child){.pid = pid, .pidfd = pidfd};
+}
+
+/** The same, and wait until it runs. */
+static inline void bare_start(bare_program *program, char *stack, bare_child *ret_child) {
+    bare_clone(program, stack, CLONE_VFORK, ret_child);
 }
 
 /** Reap it: its pidfd has become readable, or it is waited for. */
