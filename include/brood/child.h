@@ -325,7 +325,7 @@ BROOD_API brood_child *brood_stream_child(const brood_stream *stream);
 
 /**
  * Send a signal to the process, by its pidfd: never to another that got its pid. Signal 0 only asks.
- * Before on_spawn, any signal but 0 cancels the start.
+ * Before on_spawn, any signal but 0 cancels the start; without one, as long as there is no pid.
  *
  * Returns 0, -ESRCH (it has ended), -EPERM, or -EINVAL (no such signal).
  */

@@ -44,11 +44,15 @@ static bool opens_files(const brood__plan *plan) {
     return false;
 }
 
-/* Nobody is to be told that the program runs, nor could speak to it before. Without memory it is waited for. */
+/*
+ * Nobody is to be told that the program runs, nor could speak to it before; and a start that was waited for has shown that
+ * this can be. Without memory it is waited for.
+ */
 void brood__child_may_go_ahead(brood_child *c, brood__start_job *start) {
     bool is_silent = !c->on_spawn && !c->channel && !c->let_live && !brood__is_traced();
     bool is_tree = c->owned.reach == BROOD_OWN_TREE, is_alone = is_left_to_itself(c);
-    if (!is_silent || (is_tree && !is_alone) || c->loop->launching >= MOST_AHEAD)
+    bool can = is_silent && (!is_tree || is_alone) && brood__shares_memory();
+    if (!can || c->loop->launching >= MOST_AHEAD)
         return;
     start->ahead = brood__resize(NULL, sizeof *start->ahead);
     if (!start->ahead)
