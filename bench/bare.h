@@ -95,8 +95,8 @@ static inline void bare_clone(bare_program *program, char *stack, int more_flags
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     program->error = 0;
-    pid_t pid = clone(bare_child_main, stack + BARE_STACK_SIZE, CLONE_VM | CLONE_PIDFD | SIGCHLD | more_flags, program,
-                      &pidfd);
+    pid_t pid =
+        clone(bare_child_main, stack + BARE_STACK_SIZE, CLONE_VM | CLONE_PIDFD | SIGCHLD | more_flags, program, &pidfd);
     int error = pid < 0 ? errno : program->error;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error)

@@ -82,10 +82,7 @@ void brood__free(void *block) {
 
 bool brood__is_zero(const void *bytes, size_t size) {
     const unsigned char *b = bytes;
-    for (size_t i = 0; i < size; i++)
-        if (b[i])
-            return false;
-    return true;
+    return size == 0 || (b[0] == 0 && memcmp(b, b + 1, size - 1) == 0); /* each is as the one before it */
 }
 
 /* --- the arena: a list of chunks, filled from the front; what is larger gets a chunk of its own --- */

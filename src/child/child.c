@@ -14,6 +14,9 @@
 #include <errno.h>
 #include <signal.h>
 
+/* Of the heap, for one with three pipes: with its command line, and what the allocator adds, 2 KiB are not to be passed. */
+_Static_assert(sizeof(brood_child) + 3 * sizeof(brood_stream) <= 1984, "a live child has become large");
+
 static void see_exit(brood_child *c);
 static void tell_orphan(brood_child *c);
 static void finish_if_done(brood_child *c);

@@ -196,7 +196,7 @@ static int give(const listing *l, brood_member *ret_members, size_t room, size_t
 
 int brood__owned_members(brood__owned *o, brood_member *ret_members, size_t room, size_t size) {
     listing l = {0};
-    if (brood__direct_is(&o->direct))
+    if (o->is_direct)
         list_direct(&o->direct, &l);
     else if (o->reach == BROOD_OWN_TREE && !brood__holder_is_done(&o->holder))
         list_tree(&o->holder, &l);

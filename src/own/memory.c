@@ -74,11 +74,11 @@ uint64_t brood__owned_memory(const brood__owned *o) {
     const brood__cell *cell = &o->direct.cell;
     bool held = h->line >= 0; /* then all that it left behind is its holder's */
     uint64_t sum = 0;
-    if (brood__direct_is(&o->direct))
+    if (o->is_direct)
         brood__cgroup_each_in(cell->dir.fd, cell->name, add_listed, &sum);
     else if (h->cgroups >= 0)
         brood__cgroup_each(h->cgroups, h->cgroup_pid, h->cgroup_made_ns, add_listed, &sum);
-    if (brood__direct_is(&o->direct) || h->cgroups >= 0)
+    if (o->is_direct || h->cgroups >= 0)
         return sum;
     return o->process.pid > 0 ? add_tree(held ? h->pid : o->process.pid, !held, 0) : 0;
 }

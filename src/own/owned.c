@@ -40,7 +40,12 @@ int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *why) {
     brood__leftover_reap();
     if (o->reach != BROOD_OWN_TREE)
         return brood__start(plan, &o->process, why);
-    int r = brood__direct_start(plan, &o->direct, &o->process, why);
+    brood__direct direct;
+    int r = brood__direct_start(plan, &direct, &o->process, why);
+    if (r == 0) {
+        o->direct = direct;
+        o->is_direct = true;
+    }
     if (r <= 0) {
         o->guarantee = r == 0 ? BROOD_GUARANTEE_KERNEL : BROOD_GUARANTEE_NONE;
         return r;
@@ -73,24 +78,20 @@ const char *brood_guarantee_text(brood_guarantee guarantee) {
     return guarantee <= BROOD_GUARANTEE_KERNEL ? texts[guarantee] : "unknown";
 }
 
-static bool is_direct(const brood__owned *o) {
-    return brood__direct_is(&o->direct);
-}
-
 /* Its guard may have been killed, and not be replaced, for want of something. */
 brood_guarantee brood__owned_guarantee(const brood__owned *o) {
-    bool lives = is_direct(o) && !o->direct.empty && o->guarantee == BROOD_GUARANTEE_KERNEL;
+    bool lives = o->is_direct && !o->direct.empty && o->guarantee == BROOD_GUARANTEE_KERNEL;
     return lives && !brood__cell_is_guarded(&o->direct.cell) ? BROOD_GUARANTEE_BEST_EFFORT : o->guarantee;
 }
 
 /* It has no more to tell that matters. */
 static bool tree_is_done(const brood__owned *o) {
-    return is_direct(o) ? o->ended && (o->direct.empty || o->direct.let_go) : brood__holder_is_done(&o->holder);
+    return o->is_direct ? o->ended && (o->direct.empty || o->direct.let_go) : brood__holder_is_done(&o->holder);
 }
 
 int brood__owned_fd(const brood__owned *o, short *ret_events) {
     *ret_events = POLLIN;
-    if (o->reach == BROOD_OWN_TREE && !is_direct(o))
+    if (o->reach == BROOD_OWN_TREE && !o->is_direct)
         return brood__holder_is_done(&o->holder) ? -1 : o->holder.line;
     if (!o->ended)
         return o->process.pidfd;
@@ -100,11 +101,11 @@ int brood__owned_fd(const brood__owned *o, short *ret_events) {
 
 bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
     static atomic_bool asked;
-    if (is_direct(o) && o->ended) {
+    if (o->is_direct && o->ended) {
         brood__direct_look(&o->direct);
         return false;
     }
-    if (o->reach == BROOD_OWN_TREE && !is_direct(o)) {
+    if (o->reach == BROOD_OWN_TREE && !o->is_direct) {
         bool ended = brood__holder_hear(&o->holder, &o->process, ret_exit);
         o->ended = o->reaped = o->holder.exited;
         if (o->holder.lost_error) {
@@ -128,7 +129,7 @@ bool brood__owned_ended(brood__owned *o, brood_exit *ret_exit) {
         return false;
     o->ended = true;
     ret_exit->stop_error = o->stop_error;
-    if (is_direct(o)) {
+    if (o->is_direct) {
         o->direct.program = 0;
         brood__direct_look(&o->direct);
     }
@@ -151,14 +152,14 @@ int brood__owned_signal(brood__owned *o, int signal) {
 static void end_tree(brood__owned *o) {
     if (o->ending_us == 0)
         o->ending_us = brood__now_us();
-    if (is_direct(o))
+    if (o->is_direct)
         brood__direct_end(&o->direct);
     else
         brood__holder_end(&o->holder);
 }
 
 static bool is_let_go(const brood__owned *o) {
-    return is_direct(o) ? o->direct.let_go : o->holder.let_go;
+    return o->is_direct ? o->direct.let_go : o->holder.let_go;
 }
 
 static int signal_tree(brood__owned *o, int signal) {
@@ -168,7 +169,7 @@ static int signal_tree(brood__owned *o, int signal) {
         end_tree(o);
         return 0;
     }
-    return is_direct(o) ? brood__direct_signal(&o->direct, signal) : brood__holder_signal(&o->holder, signal, false);
+    return o->is_direct ? brood__direct_signal(&o->direct, signal) : brood__holder_signal(&o->holder, signal, false);
 }
 
 int brood__owned_signal_all(brood__owned *o, int signal) {
@@ -188,11 +189,11 @@ int brood__owned_freeze(brood__owned *o, bool frozen) {
         return -EOPNOTSUPP;
     if (brood__owned_is_ending(o) || tree_is_done(o))
         return -ESRCH;
-    return is_direct(o) ? brood__direct_freeze(&o->direct, frozen) : brood__holder_freeze(&o->holder, frozen);
+    return o->is_direct ? brood__direct_freeze(&o->direct, frozen) : brood__holder_freeze(&o->holder, frozen);
 }
 
 void brood__owned_ask_to_stop(brood__owned *o, int signal) {
-    bool tells = o->reach == BROOD_OWN_TREE && !is_direct(o) && signal != SIGKILL; /* what could not be signalled */
+    bool tells = o->reach == BROOD_OWN_TREE && !o->is_direct && signal != SIGKILL; /* what could not be signalled */
     int r = tells ? brood__holder_signal(&o->holder, signal, true) : brood__owned_signal_all(o, signal);
     if (r < 0 && r != -ESRCH)
         o->stop_error = r;
@@ -213,14 +214,16 @@ static bool settle_group(brood__owned *o, brood__deadlines *deadlines, uint64_t 
 
 /* Whoever ends it goes on, should somebody have stopped it; whoever was passed by is ended. */
 static void end_again(brood__owned *o) {
-    if (is_direct(o))
+    if (o->is_direct)
         brood__direct_end_again(&o->direct);
     else
         brood__holder_continue(&o->holder);
 }
 
 static bool settle_tree(brood__owned *o, brood__deadlines *deadlines, uint64_t now_us, bool all) {
-    brood__direct_look(&o->direct);
+    int denied = o->is_direct ? 0 : o->holder.denied;
+    if (o->is_direct)
+        brood__direct_look(&o->direct);
     if (!brood__owned_lives_on(o))
         return true;
     bool stopping = brood__deadlines_stopping(deadlines) && !deadlines->killed; /* it has its grace */
@@ -228,8 +231,8 @@ static bool settle_tree(brood__owned *o, brood__deadlines *deadlines, uint64_t n
         end_tree(o);
     if (o->ending_us == 0)
         return !stopping;
-    if (now_us >= o->ending_us + (o->holder.denied ? DENIED_WAIT_US : END_WAIT_US)) {
-        o->stop_error = o->holder.denied ? o->holder.denied : -ETIMEDOUT;
+    if (now_us >= o->ending_us + (denied ? DENIED_WAIT_US : END_WAIT_US)) {
+        o->stop_error = denied ? denied : -ETIMEDOUT;
         return true;
     }
     end_again(o);
@@ -251,7 +254,7 @@ bool brood__owned_settle(brood__owned *o, brood__deadlines *deadlines, uint64_t 
 }
 
 bool brood__owned_hit(brood__owned *o, brood_limit_hit *ret_hit) {
-    for (int i = 0; i <= BROOD_LIMIT_CPU_TIME; i++) {
+    for (int i = 0; !o->is_direct && i <= BROOD_LIMIT_CPU_TIME; i++) {
         brood_limit_hit *hit = &o->holder.untold[i];
         if (hit->limit == BROOD_LIMIT_NONE)
             continue;
@@ -263,38 +266,38 @@ bool brood__owned_hit(brood__owned *o, brood_limit_hit *ret_hit) {
 }
 
 bool brood__owned_is_late(const brood__owned *o) {
-    return o->holder.out_of_cpu_time;
+    return !o->is_direct && o->holder.out_of_cpu_time;
 }
 
 bool brood__owned_lives_on(const brood__owned *o) {
-    return o->reach == BROOD_OWN_TREE && (is_direct(o) ? o->ended : o->holder.exited) && !tree_is_done(o);
+    return o->reach == BROOD_OWN_TREE && (o->is_direct ? o->ended : o->holder.exited) && !tree_is_done(o);
 }
 
 bool brood__owned_has_guard(const brood__owned *o) {
-    return is_direct(o);
+    return o->is_direct;
 }
 
 bool brood__owned_is_ending(const brood__owned *o) {
-    return is_direct(o) ? o->direct.ending : o->holder.ending;
+    return o->is_direct ? o->direct.ending : o->holder.ending;
 }
 
 const brood_usage *brood__owned_empty(const brood__owned *o) {
-    if (is_direct(o))
+    if (o->is_direct)
         return o->ended && o->direct.empty ? &o->direct.usage : NULL;
     return o->holder.empty ? &o->holder.usage : NULL;
 }
 
 int brood__owned_nudge_fd(const brood__owned *o, short *ret_events) {
-    *ret_events = is_direct(o) ? POLLPRI : POLLIN;
+    *ret_events = o->is_direct ? POLLPRI : POLLIN;
     if (o->reach != BROOD_OWN_TREE || o->ended)
         return -1;
-    return is_direct(o) ? o->direct.cell.events.fd : o->process.pidfd;
+    return o->is_direct ? o->direct.cell.events.fd : o->process.pidfd;
 }
 
 bool brood__owned_nudge(brood__owned *o) {
-    if (is_direct(o) && brood__direct_glance(&o->direct))
+    if (o->is_direct && brood__direct_glance(&o->direct))
         return true;
-    if (is_direct(o)) {
+    if (o->is_direct) {
         o->guarantee = BROOD_GUARANTEE_BEST_EFFORT;
         return false;
     }
@@ -304,9 +307,9 @@ bool brood__owned_nudge(brood__owned *o) {
 }
 
 void brood__owned_let_go(brood__owned *o) {
-    if (o->reach != BROOD_OWN_TREE || (o->holder.line < 0 && !is_direct(o)) || brood__owned_is_ending(o))
+    if (o->reach != BROOD_OWN_TREE || (!o->is_direct && o->holder.line < 0) || brood__owned_is_ending(o))
         return;
-    if (is_direct(o))
+    if (o->is_direct)
         brood__direct_let_go(&o->direct);
     else
         brood__holder_let_go(&o->holder);
@@ -315,11 +318,12 @@ void brood__owned_let_go(brood__owned *o) {
 
 void brood__owned_end_here(brood__owned *o) {
     brood__owned_signal_all(o, SIGKILL);
-    if (o->reach == BROOD_OWN_TREE && !is_direct(o))
+    if (o->reach == BROOD_OWN_TREE && !o->is_direct)
         brood__holder_reap(&o->holder);
     else
         brood__reap(o->process.pidfd);
-    brood__direct_wait(&o->direct);
+    if (o->is_direct)
+        brood__direct_wait(&o->direct);
     brood__owned_done(o);
 }
 
@@ -333,8 +337,12 @@ void brood__owned_done(brood__owned *o) {
     brood_exit ignored;
     if (o->ended && !o->reaped)
         brood__process_ended(&o->process, true, &ignored, &o->reaped);
-    brood__holder_done(&o->holder);
-    brood__direct_done(&o->direct);
+    if (o->is_direct)
+        brood__direct_done(&o->direct);
+    else
+        brood__holder_done(&o->holder);
+    o->holder = BROOD__HOLDER_NONE;
+    o->is_direct = false;
     brood__leftover_reap();
     brood__close(o->process.pidfd);
     o->process = BROOD__PROCESS_NONE;

@@ -11,8 +11,11 @@
 
 typedef struct brood__owned {
     brood__process process;
-    brood__holder holder;  /* TREE: its holder, */
-    brood__direct direct;  /* or its cgroup, where it needs no holder */
+    union {
+        brood__holder holder; /* TREE: its holder, */
+        brood__direct direct; /* or its cgroup, where it needs no holder */
+    };
+    bool is_direct;        /* which of them */
     brood_ownership reach; /* never DEFAULT */
     brood_guarantee guarantee;
     brood_limited memory_limited;
@@ -22,10 +25,7 @@ typedef struct brood__owned {
 } brood__owned;
 
 #define BROOD__OWNED_NONE(how_far)                                                                                     \
-    ((brood__owned){.process = BROOD__PROCESS_NONE,                                                                    \
-                    .holder = BROOD__HOLDER_NONE,                                                                      \
-                    .direct = BROOD__DIRECT_NONE,                                                                      \
-                    .reach = (how_far)})
+    ((brood__owned){.process = BROOD__PROCESS_NONE, .holder = BROOD__HOLDER_NONE, .reach = (how_far)})
 
 /* As brood__start; `reach` says by which way. */
 int brood__owned_start(brood__owned *o, brood__plan *plan, brood_failure *ret_failure);
