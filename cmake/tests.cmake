@@ -81,7 +81,8 @@ if(BROOD_TESTS AND test_sources)
                 ENVIRONMENT "${environment};BROOD_TEST_WITHOUT=cgroup;BROOD_TEST_WARM=1")
             list(APPEND whole_runs ${run})
         endforeach()
-        # Where the first start has shown that memory is shared, the next need not be waited for; trees are.
+        # Where the first start has shown that memory is shared, the next need not be waited for, nor wake the loop but
+        # with a tree.
         add_test(NAME starts-ahead COMMAND brood-test --all -j2 "ahead_*" "exec_*" "max_*" "result_*" "usage_*" "hooks_*")
         add_test(NAME torture-starts-ahead COMMAND brood-test --torture-all -j2 "ahead_*" "exec_*")
         foreach(run starts-ahead torture-starts-ahead)

@@ -350,13 +350,28 @@ TEST(ahead_is_closed_before_its_exec) {
     CHECK_EQ(access(trace, F_OK), -1);
 }
 
+typedef struct ticks {
+    uv_timer_t timer;
+    const held *h;
+    int count;
+} ticks;
+
+static void on_tick(uv_timer_t *timer) {
+    ticks *k = timer->data;
+    if (++k->count < 5)
+        return;
+    let_go(k->h);
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
+/* The end of the loop waits for it, and the loop goes on meanwhile. */
 TEST(ahead_is_left_behind_before_its_exec) {
     WARM();
     const char *trace = test_path(t, "trace");
     HOLD(h);
     brood_child *child;
     CHECK_EQ(brood_spawn(t->loop,
-                         &(brood_options){.args = BROOD_ARGS(h.program, "touch", trace),
+                         &(brood_options){.args = BROOD_ARGS(h.program, "touch", trace, "pause"),
                                           .offload = true,
                                           .in = {.kind = BROOD_STDIO_IGNORE},
                                           .out = {.kind = BROOD_STDIO_IGNORE}},
@@ -366,11 +381,64 @@ TEST(ahead_is_left_behind_before_its_exec) {
     pid_t pid = brood_child_pid(child);
     brood_child_detach(child);
     brood_child_close(child);
-    let_go(&h); /* the loop's end waits for its exec, and that for this */
     CHECK_EQ(brood_loop_close(t->loop, NULL, NULL), 0);
+    ticks *k = NEW(ticks);
+    k->h = &h;
+    uv_timer_init(t->loop, &k->timer);
+    k->timer.data = k;
+    uv_timer_start(&k->timer, on_tick, 1, 1);
     RUN();
+    CHECK_EQ(k->count, 5);
     WAIT_UNTIL(access(trace, F_OK) == 0);
+    CHECK_EQ(kill(pid, SIGKILL), 0);
     CHECK_EQ(waitpid(pid, NULL, 0), pid);
+}
+
+/* One that leads a session is waited for, by one of the starter threads: and by no other start. */
+TEST(ahead_passes_by_a_start_that_is_waited_for) {
+    WARM();
+    HOLD(h);
+    answer *late = answer_new();
+    CHECK_EQ(brood_exec_file(
+                 t->loop,
+                 &(brood_options){.args = BROOD_ARGS(h.program, "exit", "7"), .own = BROOD_OWN_CHILD, .detached = true},
+                 answer_on_result, late, NULL),
+             0);
+    for (int i = 0; i < 20; i++) {
+        EXEC(early, .args = BROOD_ARGS(CHILD, "exit", "0"));
+        RUN_UNTIL(early->count == 1);
+        CHECK_EQ(late->count, 0);
+    }
+    let_go(&h);
+    RUN();
+    CHECK_EQ(late->result.exit.code, 7);
+}
+
+/* What the host has open when it starts is not held open by it. */
+TEST(ahead_holds_nothing_of_others_before_its_exec) {
+    WARM();
+    HOLD(h);
+    int pipe_fds[2];
+    CHECK_EQ(pipe2(pipe_fds, O_CLOEXEC), 0);
+    test_fd(pipe_fds[0]);
+    brood_child *child;
+    CHECK_EQ(brood_spawn(t->loop,
+                         &(brood_options){.args = BROOD_ARGS(h.program, "exit", "0"),
+                                          .offload = true,
+                                          .in = {.kind = BROOD_STDIO_IGNORE},
+                                          .out = {.kind = BROOD_STDIO_IGNORE}},
+                         &child, NULL),
+             0);
+    RUN_UNTIL(brood_child_pid(child) > 0);
+    close(pipe_fds[1]);
+    char byte;
+    CHECK_EQ(read(pipe_fds[0], &byte, 1), 0);
+    CHECK_EQ(brood_child_members(child, NULL, 0), 0); /* it is not its program yet */
+    let_go(&h);
+    RUN();
+    CHECK_EQ(brood_child_exit(child)->code, 0);
+    brood_child_close(child);
+    RUN();
 }
 
 /* What its group was sent before it could make it. */
@@ -400,24 +468,25 @@ TEST(ahead_leads_its_group_at_once) {
     RUN();
 }
 
-/* Its memory is given back although it says nothing and goes on. */
+/* Their memory is given back although they say nothing and go on: whoever has the child, and where nobody has. */
 TEST(ahead_keeps_no_memory_for_one_that_is_silent) {
     WARM();
     brood_child *child;
-    CHECK_EQ(brood_spawn(t->loop,
-                         &(brood_options){.args = BROOD_ARGS(CHILD, "pause"),
-                                          .offload = true,
-                                          .in = {.kind = BROOD_STDIO_IGNORE},
-                                          .out = {.kind = BROOD_STDIO_IGNORE}},
-                         &child, NULL),
-             0);
-    RUN_UNTIL(brood_child_pid(child) > 0);
+    const brood_options silent = {.args = BROOD_ARGS(CHILD, "pause"),
+                                  .offload = true,
+                                  .in = {.kind = BROOD_STDIO_IGNORE},
+                                  .out = {.kind = BROOD_STDIO_IGNORE}};
+    CHECK_EQ(brood_spawn(t->loop, &silent, &child, NULL), 0);
     long begun = brood__live_allocations();
     if (begun == 0)
         SKIP("a build that does not count");
     while (brood__live_allocations() > begun - 3) /* the job, its plan, the room to go ahead in */
         test_idle(1);
-    brood_child_close(child);
+    begun = brood__live_allocations();
+    CHECK_EQ(brood_spawn(t->loop, &silent, NULL, NULL), 0);
+    while (brood__live_allocations() > begun + 2) /* the child and its command line */
+        test_idle(1);
+    CHECK_EQ(brood_loop_close(t->loop, NULL, NULL), 0);
     RUN();
 }
 

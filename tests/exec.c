@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-/* These own trees, unless the whole run is to have starts that nobody waits for, which trees are not. */
+/* These own trees, unless the whole run is to have starts that neither are waited for nor wake the loop. */
 static brood_options chosen(const brood_options *options) {
     brood_options all = *options;
     if (all.own == BROOD_OWN_DEFAULT && getenv("BROOD_TEST_AHEAD"))

@@ -79,7 +79,7 @@ void brood__child_unpin(brood_child *c) {
 /* Whether the loop stays alive for it although nothing is watched: while it is started, or its output is paused. */
 void brood__child_update_busy(brood_child *c) {
     bool ends = c->state == BROOD__EXITED && c->open_streams > 0;
-    bool busy = (c->job || ends) && !c->unreffed;
+    bool busy = ((c->job || ends) && !c->unreffed) || c->leaves_later;
     if (busy != c->busy)
         brood__loop_busy(c->loop, busy ? 1 : -1);
     c->busy = busy;
@@ -438,7 +438,7 @@ static bool owned_is_gone(brood_child *c) {
 }
 
 static void finish_if_done(brood_child *c) {
-    if (c->state != BROOD__EXITED || c->open_streams > 0)
+    if (c->state != BROOD__EXITED || c->open_streams > 0 || c->job)
         return;
     flush_reports(c); /* before it is settled: whoever is told that a write failed may want to stop the child */
     if (!owned_is_gone(c))
@@ -490,7 +490,14 @@ void brood__child_failed(brood_child *c, const brood_failure *why) {
 
 /* An orphan that has ended, or is not even waited for any more. */
 void brood__child_abandon(brood_child *c) {
+    if (brood__child_is_launching(c)) {
+        c->leaves_later = true;
+        brood__child_update_busy(c);
+        return;
+    }
     brood__child_pin(c);
+    c->leaves_later = false;
+    brood__child_update_busy(c);
     brood__child_stop_watching(c);
     flush_reports(c);
     brood__child_dispose(c);
@@ -533,12 +540,8 @@ static void exited(brood_child *c) {
         brood__child_failed(c, &why);
         return;
     }
-    const brood__report *report = brood__child_launch_report(c);
-    if (report) {
-        brood_failure why;
-        brood__plan_fail(&c->launch->plan, report, &why);
-        c->owned.guarantee = BROOD_GUARANTEE_NONE;
-        brood__child_failed(c, &why);
+    if (brood__child_launch_report(c)) {
+        brood__child_explain(c);
         return;
     }
     brood__child_launched(c);

@@ -48,7 +48,9 @@ struct brood_child {
     bool let_live;     /* nothing stops it: detached, or owned by nobody */
     bool orphan;       /* closed and let live: on_close was told, the process is only waited for */
     bool orphan_told;
-    bool cancelled; /* to be stopped before it was told to run */
+    bool leaves_later; /* an orphan that is not even waited for, once it is out of the host's memory */
+    bool cancelled;    /* to be stopped before it was told to run */
+    bool stillborn;
     bool cut;
     bool unreffed, busy;
     bool guarded;      /* its tree is watched over by the guard, and the guard by its loop */
@@ -173,13 +175,17 @@ void brood__child_launching(brood_child *c, brood__start_job *start);
 /* Why its program could not be run, once the process has left; NULL: it could, as far as is known. */
 const brood__report *brood__child_launch_report(const brood_child *c);
 /* Its process has ended: whether it never took a step; and so is to be started once more. */
-bool brood__child_is_stillborn(const brood_child *c);
+bool brood__child_is_stillborn(brood_child *c);
 void brood__child_bear_again(brood_child *c);
 /* The process has left the host's memory. */
 void brood__child_launched(brood_child *c);
 void brood__child_await_launch(brood_child *c);
-/* It is to be waited for: without the room. */
-void brood__start_job_wait(brood__start_job *start);
+/* It is to be waited for. */
+void brood__start_job_drop_room(brood__start_job *start);
+/* It may take long to get to its exec, or to fail to. */
+bool brood__child_is_launching(const brood_child *c);
+/* It has failed to. Why is found out off the loop, which may take a look at files; then it is told. */
+void brood__child_explain(brood_child *c);
 
 /* --- spawn.c --- */
 

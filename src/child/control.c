@@ -11,7 +11,8 @@
 #include <errno.h>
 
 pid_t brood_child_pid(const brood_child *c) {
-    return c->owned.process.pid ? c->owned.process.pid : c->exit.pid;
+    bool never = c->state >= BROOD__EXITED && c->exit.reason == BROOD_REASON_NOT_STARTED;
+    return never ? 0 : c->owned.process.pid ? c->owned.process.pid : c->exit.pid;
 }
 
 const brood_exit *brood_child_exit(const brood_child *c) {
@@ -93,7 +94,8 @@ int brood_child_thaw(brood_child *c) {
 }
 
 int brood_child_members_sized(brood_child *c, brood_member *ret_members, size_t room, size_t size) {
-    bool none = c->state == BROOD__STARTING || (c->state >= BROOD__ENDED && !brood__owned_lives_on(&c->owned));
+    bool none = c->state == BROOD__STARTING || brood__child_is_launching(c) ||
+                (c->state >= BROOD__ENDED && !brood__owned_lives_on(&c->owned));
     return none ? 0 : brood__owned_members(&c->owned, ret_members, room, size);
 }
 

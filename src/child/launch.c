@@ -17,16 +17,15 @@ static void look(brood__post *post);
  */
 static bool watch_from_here(brood__post *post) {
     brood__start_job *start = BROOD__OUTER(post, brood__start_job, job.done);
-    brood_stream *s = start->child->streams;
-    if (start->result < 0 || !start->ahead->under_way ||
-        brood__watch_list(&start->child->watch, start->owned.process.pidfd) < 0)
+    brood_child *c = start->child;
+    size_t n = 0; /* streams, one for each slot that has a pipe */
+    if (start->result < 0 || !start->ahead->under_way)
         return false;
-    for (size_t i = 0; i < start->plan.slot_count; i++) {
-        int fd = start->plan.slots[i].host_end;
-        if (fd >= 0 && brood__watch_list(&s++->watch, fd) < 0)
-            return false;
-    }
-    return true;
+    int r = brood__watch_list(&c->watch, start->owned.process.pidfd);
+    for (size_t i = 0; r == 0 && i < start->plan.slot_count; i++)
+        if (start->plan.slots[i].host_end >= 0)
+            r = brood__watch_list(&c->streams[n++].watch, start->plan.slots[i].host_end);
+    return r == 0;
 }
 
 /* Nobody can ask anything of it, nor is anything to be done with it before it is heard of. */
@@ -51,8 +50,7 @@ static bool opens_files(const brood__plan *plan) {
 void brood__child_may_go_ahead(brood_child *c, brood__start_job *start) {
     bool is_silent = !c->on_spawn && !c->channel && !c->let_live && !brood__is_traced();
     bool is_tree = c->owned.reach == BROOD_OWN_TREE, is_alone = is_left_to_itself(c);
-    bool can = is_silent && (!is_tree || is_alone) && brood__shares_memory();
-    if (!can || c->loop->launching >= MOST_AHEAD)
+    if (!is_silent || (is_tree && !is_alone) || c->loop->launching >= MOST_AHEAD || !brood__ahead_suits(&start->plan))
         return;
     start->ahead = brood__resize(NULL, sizeof *start->ahead);
     if (!start->ahead)
@@ -61,12 +59,12 @@ void brood__child_may_go_ahead(brood_child *c, brood__start_job *start) {
     start->plan.ahead = start->ahead;
     start->job.is_short = !is_tree && !opens_files(&start->plan);     /* which may take as long as somebody likes */
     start->job.watch = is_alone && !is_tree ? watch_from_here : NULL; /* a tree has its guard watched as well */
-    c->loop->launching++;
+    brood__loop_count_launching(c->loop, 1);
 }
 
-void brood__start_job_wait(brood__start_job *start) {
+void brood__start_job_drop_room(brood__start_job *start) {
     if (start->ahead)
-        start->job.loop->launching--;
+        brood__loop_count_launching(start->job.loop, -1);
     brood__free(start->ahead);
     start->ahead = start->plan.ahead = NULL;
     start->job.is_short = false;
@@ -88,19 +86,22 @@ static void end_launch(brood_child *c) {
  * Killed before its first step, and not by us: its cgroup was killed before, and Linux lets nobody be born in it. Nothing
  * of it has been told, nor was it given anything, so it is started once more, and that is waited for.
  */
-bool brood__child_is_stillborn(const brood_child *c) {
-    return c->launch && brood__owned_has_guard(&c->owned) && !c->launch->ahead->launch.entered &&
-           !brood__deadlines_stopping(&c->deadlines) && !c->cancelled;
+bool brood__child_is_stillborn(brood_child *c) {
+    if (!c->launch || !brood__owned_has_guard(&c->owned) || c->launch->ahead->launch.entered)
+        return false;
+    c->stillborn = c->stillborn || !(brood__deadlines_stopping(&c->deadlines) || c->cancelled);
+    return c->stillborn; /* for good: the end of a pipe may have been passed over for that */
 }
 
 void brood__child_bear_again(brood_child *c) {
     brood__start_job *start = c->launch;
     end_launch(c);
+    c->stillborn = false;
     brood__child_stop_watching(c);
     brood__owned_undo(&c->owned);
     for (size_t i = 0; i < c->stream_count; i++)
         brood__stream_detach(&c->streams[i]);
-    brood__start_job_wait(start);
+    brood__start_job_drop_room(start);
     brood__child_start_again(c, start);
 }
 
@@ -128,8 +129,50 @@ void brood__child_await_launch(brood_child *c) {
 
 static void look(brood__post *post) {
     brood__start_job *start = BROOD__OUTER(post, brood__start_job, job.done);
-    if (!brood__ahead_has_left(start->ahead))
-        brood__loop_soon(start->child->loop, post);
-    else if (!start->ahead->launch.report.step) /* else its end is about to come */
-        brood__child_launched(start->child);
+    brood_child *c = start->child;
+    if (!brood__ahead_has_left(start->ahead)) {
+        brood__loop_soon(c->loop, post);
+        return;
+    }
+    if (!start->ahead->launch.report.step) /* else its end is about to come */
+        brood__child_launched(c);
+    if (c->leaves_later)
+        brood__child_abandon(c);
+}
+
+bool brood__child_is_launching(const brood_child *c) {
+    return c->launch && !brood__ahead_has_left(c->launch->ahead) && !brood__has_ended(c->owned.process.pidfd);
+}
+
+/* --- why it could not be run --- */
+
+static void explain(brood__job *job) {
+    brood__start_job *start = BROOD__OUTER(job, brood__start_job, job);
+    brood__plan_fail(&start->plan, &start->ahead->launch.report, &start->failure);
+}
+
+static void explained(brood__post *post) {
+    brood__start_job *start = BROOD__OUTER(post, brood__start_job, job.done);
+    brood_child *c = start->child;
+    brood__child_pin(c);
+    c->job = NULL;
+    brood__child_update_busy(c);
+    c->owned.guarantee = BROOD_GUARANTEE_NONE;
+    brood__child_failed(c, &start->failure);
+    brood__child_unpin(c);
+}
+
+void brood__child_explain(brood_child *c) {
+    brood__start_job *start = c->launch;
+    brood__list_remove(&start->job.done.node);
+    start->job.work = explain;
+    start->job.done.run = explained;
+    start->job.is_short = false;
+    start->job.watch = NULL;
+    c->job = start;
+    brood__child_update_busy(c);
+    if (brood__starters_submit(&start->job) < 0) {
+        explain(&start->job);
+        brood__loop_later(c->loop, &start->job.done);
+    }
 }

@@ -77,7 +77,7 @@ static int take_process(brood_child *c, brood__plan *plan, const brood__owned *o
 }
 
 void brood__start_job_free(brood__start_job *start) {
-    brood__start_job_wait(start);
+    brood__start_job_drop_room(start);
     brood__plan_done(&start->plan);
     brood__free(start);
 }
@@ -171,7 +171,12 @@ static int start_off_loop(brood_child *c, brood__compiled *compiled, const brood
 void brood__child_start_again(brood_child *c, brood__start_job *start) {
     brood__child_become(c, BROOD__STARTING);
     take_job(c, start);
-    submit(c);
+    if (brood__deadlines_stopping(&c->deadlines)) {
+        c->cancelled = true;
+        fail_later(c, brood__child_fail_cancelled(c, &start->failure));
+    } else {
+        submit(c);
+    }
 }
 
 static int start_on_loop(brood_child *c, brood__compiled *compiled, brood_failure *why) {

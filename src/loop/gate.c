@@ -76,13 +76,20 @@ static void soon_came(uv_timer_t *soon) {
     brood__list_init(&now);
     brood__list_take(&now, &loop->soon);
     brood__loop_enter(loop);
+    brood__loop_run_posts(loop); /* for which it was not woken */
     run_all(&now);
     brood__loop_leave(loop);
+    if (loop->gate && loop->launching > 0)
+        uv_timer_start(&loop->gate->soon, soon_came, SOON_MS, 0);
 }
 
 void brood__loop_soon(brood__loop *loop, brood__post *post) {
     brood__list_append(&loop->soon, &post->node);
-    if (!uv_is_active((uv_handle_t *)&loop->gate->soon))
+}
+
+void brood__loop_count_launching(brood__loop *loop, int change) {
+    loop->launching += (unsigned)change;
+    if (loop->launching > 0 && !uv_is_active((uv_handle_t *)&loop->gate->soon))
         uv_timer_start(&loop->gate->soon, soon_came, SOON_MS, 0);
 }
 
@@ -217,7 +224,7 @@ void brood__loop_rest(brood__loop *loop) {
 void brood__loop_post(brood__loop *loop, brood__post *post, bool (*watch)(brood__post *)) {
     pthread_mutex_lock(&loop->lock);
     brood__list_append(&loop->posted, &post->node);
-    post->silent = watch && !post->is_late && watch(post);
+    post->silent = watch && !post->must_wake && watch(post);
     if (!post->silent)
         wake(loop); /* under the lock: once it is free, the loop may take the post, and rest */
     pthread_mutex_unlock(&loop->lock);
@@ -228,7 +235,7 @@ bool brood__loop_take_back(brood__loop *loop, brood__post *post) {
     bool silent = post->silent && !brood__list_empty(&post->node);
     if (silent)
         brood__list_remove(&post->node);
-    post->is_late = true;
+    post->must_wake = true;
     pthread_mutex_unlock(&loop->lock);
     return silent;
 }

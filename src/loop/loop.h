@@ -29,8 +29,8 @@ typedef struct brood__loop_part {
 typedef struct brood__post {
     brood__list node;
     void (*run)(struct brood__post *);
-    bool silent;  /* the loop was not woken for it */
-    bool is_late; /* and must be: somebody waits for it */
+    bool silent;    /* the loop was not woken for it */
+    bool must_wake; /* but it is to be: somebody waits for it */
 } brood__post;
 
 typedef struct brood__loop {
@@ -54,7 +54,7 @@ typedef struct brood__loop {
     brood__list later;
     bool later_due; /* whoever runs `later` is under way */
     brood__list soon;
-    unsigned launching; /* child/launch.c's: starts that nobody waits for */
+    unsigned launching; /* starts that nobody waits for */
     bool ending;
     void (*on_closed)(uv_loop_t *loop, void *data);
     void *on_closed_data;
@@ -90,7 +90,11 @@ void brood__loop_run_posts(brood__loop *loop);
 /* The same from the loop's own thread, once whatever calls this has returned. Keeps the loop alive until then. */
 void brood__loop_later(brood__loop *loop, brood__post *post);
 
-/* The same some 50 ms from now, if the loop still runs then: it is not kept alive. */
+/*
+ * Starts that nobody waits for: as long as there are any, a loop that runs looks every 50 ms whether it knows all of them,
+ * and runs what is to be run soon. It is not kept alive for that.
+ */
+void brood__loop_count_launching(brood__loop *loop, int change);
 void brood__loop_soon(brood__loop *loop, brood__post *post);
 
 /* Whether a libuv handle is one of the gate's. */

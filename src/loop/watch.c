@@ -94,7 +94,7 @@ void brood__watch_dispatch(brood__loop *loop) {
     brood__loop_run_posts(loop); /* which may be of whoever is to be told now */
     for (; batch.at < batch.count; batch.at++) {
         brood__watch *w = batch.events[batch.at].data.ptr;
-        if (w)
+        if (w && w->waiting) /* else it is listed, and told again */
             w->ready(w);
     }
     loop->batch = NULL;

@@ -37,7 +37,6 @@
 
 #define ABOVE_ALL 16 /* of the numbers by which a holder finds its descriptors */
 #define MOST_LOOKS 10
-#define PROGRAM_STACK 8192
 #define ROOM_FOR_HOLDER (64 << 20) /* of address space, amply */
 
 extern char **environ;
@@ -50,7 +49,7 @@ typedef struct birth {
     int program;                          /* its pid; 0: it was not born */
     int program_fd;                       /* its pidfd, in the host's table */
     int holder_is_here, program_is_here;  /* cleared by the kernel once they have left this memory */
-    alignas(16) char stack[PROGRAM_STACK];
+    alignas(16) char stack[BROOD__CHILD_STACK];
 } birth;
 
 /* --- what is to be the holder --- */

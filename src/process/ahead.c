@@ -19,31 +19,44 @@
 #include <unistd.h>
 
 #define LOOK_NS 100000000
-#define ASK_AGAIN_US 100000
+#define ASK_AGAIN_MS 100
 
-static bool has_tracer(void) {
+/* Also where that cannot be known. */
+static bool may_have_debugger(void) {
     static const char word[] = "\nTracerPid:\t";
     char text[1024];
     if (brood__read_at(AT_FDCWD, "/proc/self/status", text, sizeof text) <= 0)
-        return false;
+        return true;
     const char *at = strstr(text, word);
-    return at && at[sizeof word - 1] != '0';
+    return !at || at[sizeof word - 1] != '0';
 }
 
-static bool is_traced(void) {
+static bool is_debugged(void) {
     static atomic_bool answer;
-    static _Atomic(uint64_t) asked_us;
-    uint64_t now = brood__now_us(), before = atomic_load(&asked_us);
-    if ((before == 0 || now - before >= ASK_AGAIN_US) && atomic_compare_exchange_strong(&asked_us, &before, now))
-        atomic_store(&answer, has_tracer());
+    static atomic_uint asked_ms; /* 0: never */
+    unsigned now = (unsigned)(brood__now_us() / 1000) | 1, before = atomic_load(&asked_ms);
+    if ((before == 0 || now - before >= ASK_AGAIN_MS) && atomic_compare_exchange_strong(&asked_ms, &before, now))
+        atomic_store(&answer, may_have_debugger());
     return atomic_load(&answer);
 }
 
-bool brood__ahead_can(const brood__plan *plan) {
+bool brood__ahead_suits(const brood__plan *plan) {
     bool changes_user = plan->set_uid || plan->set_gid || plan->set_groups;
-    bool is_plain =
-        !plan->new_session && !plan->joins[0] && !plan->new_namespaces && !plan->dies_with_parent && plan->envp;
-    return plan->ahead && BROOD__CALLS_ARE_BARE && brood__shares_memory() && is_plain && !changes_user && !is_traced();
+    bool is_plain = !plan->new_session && !plan->joins[0] && !plan->new_namespaces && !plan->dies_with_parent;
+    return BROOD__CALLS_ARE_BARE && brood__shares_memory() && is_plain && plan->envp && !changes_user && !is_debugged();
+}
+
+static bool is_of_descriptors(const char *path) {
+    return path && (strstr(path, "/proc/") || strstr(path, "/dev/fd"));
+}
+
+/*
+ * It may take long to get to its exec, and is not to hold meanwhile what others wait for the end of: so it closes what is
+ * not its own before, unless its program or directory may be found by a descriptor.
+ */
+static bool closes_at_once(const brood__plan *plan) {
+    return !plan->file_by_fd && !plan->cwd_by_fd && !is_of_descriptors(plan->file) && !is_of_descriptors(plan->cwd) &&
+           !is_of_descriptors(plan->search);
 }
 
 /* Whoever signals its group may be quicker than the process itself: so the group is made on both sides. */
@@ -51,6 +64,7 @@ int brood__ahead_start(brood__plan *plan, brood__process *ret_process) {
     brood__ahead *a = plan->ahead;
     brood__process process = BROOD__PROCESS_NONE;
     brood__launch_prepare(&a->launch, plan, plan->envp);
+    a->launch.closes_at_once = closes_at_once(plan);
     a->is_here = 1;
     process.started_us = brood__now_us();
     int r = brood__clone_ahead(a->stack, sizeof a->stack, brood__child_main, &a->launch, plan->born_in, &a->is_here,

@@ -10,18 +10,16 @@
 
 #include <stdalign.h>
 
-#define BROOD__AHEAD_STACK 8192 /* child.c needs a few hundred bytes; the rest is for the kernel's habits */
-
 /* All of it, and the plan, stays as it is until the process has left this memory, by its exec or its end. */
 typedef struct brood__ahead {
     brood__launch launch; /* its report says whether the program runs, once the process has left */
     bool under_way;       /* it came to that; else it was waited for */
     int is_here;          /* cleared by the kernel when it leaves; one that dumps core ends without */
-    alignas(16) char stack[BROOD__AHEAD_STACK];
+    alignas(16) char stack[BROOD__CHILD_STACK]; /* if the block is, as malloc(3) promises */
 } brood__ahead;
 
-/* Whether it will do for this plan, here and now; that brings the room for it, and an environment of its own. */
-bool brood__ahead_can(const brood__plan *plan);
+/* Whether it will do for this plan, here and now; if it brings the room. */
+bool brood__ahead_suits(const brood__plan *plan);
 
 /* The half of brood__start that comes after the slots are open. */
 int brood__ahead_start(brood__plan *plan, brood__process *ret_process);

@@ -1,8 +1,8 @@
 /*
- * The code that runs in the new process before the program does. Its memory is the host's (CLONE_VM), its stack a piece
- * of the caller's, and the calling thread is suspended meanwhile: so raw system calls only. No allocation, no lock, no
- * glibc wrapper that synchronises threads (setuid does) or that a sanitizer replaces; built without sanitizers and
- * stack protector. errno is the suspended thread's, and left alone: that may go on while the child of a holder runs.
+ * The code that runs in the new process before the program does. Its memory is the host's (CLONE_VM), and the thread that
+ * has started it is suspended meanwhile, or goes on: so raw system calls only. No allocation, no lock, no glibc wrapper
+ * that synchronises threads (setuid does) or that a sanitizer replaces; built without sanitizers, stack protector, and
+ * loops that become calls. What is the thread's own, as errno, is that thread's, and left alone.
  *
  * The order of the steps is part of the interface, docs/ARCHITECTURE.md gives the reasons: session and group; slots;
  * umask, nice, limits; gid, groups, uid; directory; no_new_privs; signals; exec. All signals are blocked until the last
@@ -163,12 +163,12 @@ BROOD__RAW static void close_one_by_one(brood__launch *l) {
 /* Whatever no slot names is closed by exec, also if the host's libraries forgot to ask for that. */
 BROOD__RAW static void close_the_rest(brood__launch *l) {
     const brood__plan *plan = l->plan;
-    unsigned from = 3;
+    unsigned from = 3, how = l->closes_at_once ? 0 : CLOSE_RANGE_CLOEXEC;
     for (size_t i = 0; brood__has(BROOD__CLOSE_RANGE) && i <= plan->slot_count; i++) {
         unsigned to = i < plan->slot_count ? (unsigned)plan->slots[i].slot : ~0U;
         if (to < from)
             continue;
-        if (to > from && brood__call(SYS_close_range, from, to == ~0U ? to : to - 1, CLOSE_RANGE_CLOEXEC) < 0) {
+        if (to > from && brood__call(SYS_close_range, from, to == ~0U ? to : to - 1, how) < 0) {
             brood__lacks(BROOD__CLOSE_RANGE);
             break;
         }

@@ -9,6 +9,8 @@
 
 #include <limits.h>
 
+#define BROOD__CHILD_STACK 8192 /* child.c needs a few hundred bytes; the rest is for the kernel's habits */
+
 typedef struct brood__launch {
     brood__plan *plan;
     char *const *envp;
@@ -16,6 +18,7 @@ typedef struct brood__launch {
     int cwd_fd;
     int parent;            /* with dies_with_parent: its pid */
     int report_fd;         /* -1: memory is shared, `report` is enough */
+    bool closes_at_once;   /* what no slot names, and not by exec */
     const int *held;       /* ready for exec it waits until the kernel has cleared this; NULL: it does not */
     volatile bool entered; /* the child was here: memory is shared */
     brood__report report;
@@ -29,6 +32,7 @@ static inline void brood__launch_prepare(brood__launch *l, brood__plan *plan, ch
     l->highest_slot = plan->slots[plan->slot_count - 1].slot;
     l->report_fd = -1;
     l->held = NULL;
+    l->closes_at_once = false;
     l->entered = false;
     l->report = (brood__report){0};
 }

@@ -484,7 +484,7 @@ uint64_t brood__peak_kb(void) {
 
 static int carry_out(brood__plan *plan, brood__process *ret_process, brood_failure *why) {
     brood__launch l;
-    if (brood__ahead_can(plan)) {
+    if (plan->ahead && brood__ahead_suits(plan)) {
         int r = brood__ahead_start(plan, ret_process);
         return r < 0 ? brood__fail(why, r, BROOD_STEP_CLONE, NULL, NULL) : 0;
     }

@@ -29,9 +29,8 @@ extern int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 
 /*
  * The clone of a start: `main`, which makes nothing but system calls and never returns, runs in the host's memory while
- * this thread is suspended. `cgroup`: the directory of the cgroup2 that it is born in, without more flags, or 0.
- * `cleared`, which may be NULL, and is without a cgroup, is zero once it has left this memory. Its pid, or a negative
- * errno.
+ * this thread is suspended. `cgroup`: the directory of the cgroup2 that it is born in, or 0. `cleared`, which may be NULL,
+ * is zero once it has left this memory. Its pid, or a negative errno.
  */
 int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared, int *ret_pidfd);
 
