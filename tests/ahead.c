@@ -4,6 +4,7 @@
  */
 #include "base/fault.h"
 #include "harness/watch.h"
+#include "process/start.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,6 +27,8 @@ static bool warm(void) {
         if (!is_warm && t->torture)                                                                                    \
             return;                                                                                                    \
         CHECK(is_warm);                                                                                                \
+        if (!brood__shares_memory())                                                                                   \
+            SKIP("no memory is shared with a child here");                                                             \
     } while (0)
 
 static bool ask(test *t, answer *a, const brood_options *options) {

@@ -31,8 +31,6 @@
 #endif
 #define PIDFD_SIGNAL_PROCESS_GROUP_FLAG (1U << 2) /* Linux 6.9 */
 
-_Thread_local bool brood__thread_is_ours;
-
 #define TRY(what, error)                                                                                               \
     do {                                                                                                               \
         int fault_ = brood__fault(what, error);                                                                        \
@@ -95,6 +93,25 @@ static int lift_pair(int fds[2], int ret_fds[2]) {
     ret_fds[0] = fds[0];
     ret_fds[1] = fds[1];
     return 0;
+}
+
+/* By a key, and not _Thread_local: what that takes of the dynamic linker would be one more library to need. */
+static pthread_key_t own_thread;
+static pthread_once_t own_thread_made = PTHREAD_ONCE_INIT;
+static atomic_bool has_own_thread;
+
+static void make_own_thread(void) {
+    atomic_store(&has_own_thread, pthread_key_create(&own_thread, NULL) == 0);
+}
+
+void brood__thread_become_ours(brood__own_thread *thread) {
+    pthread_once(&own_thread_made, make_own_thread);
+    if (atomic_load(&has_own_thread))
+        pthread_setspecific(own_thread, thread);
+}
+
+brood__own_thread *brood__thread_if_ours(void) {
+    return atomic_load(&has_own_thread) ? pthread_getspecific(own_thread) : NULL;
 }
 
 int brood__pipe(int ret_fds[2]) {

@@ -25,8 +25,15 @@ bool brood__has(brood__feature feature);
 /* Remember that it has not. */
 void brood__lacks(brood__feature feature);
 
-/* This thread is one of brood's own: its namespaces stay what they are, and are looked at once. */
-extern _Thread_local bool brood__thread_is_ours;
+/* What has been learnt of a thread of brood's own: its namespaces stay what they are. */
+typedef struct brood__own_thread {
+    bool children_are_here; /* in its own PID namespace */
+    ino_t cgroup_namespace; /* 0: not known */
+} brood__own_thread;
+
+/* The calling thread is one, as long as it lives; and what is known of the calling thread, NULL: it is somebody else's. */
+void brood__thread_become_ours(brood__own_thread *thread);
+brood__own_thread *brood__thread_if_ours(void);
 
 /* ret_fds: [0] to read, [1] to write; both blocking. */
 int brood__pipe(int ret_fds[2]);

@@ -102,7 +102,8 @@ static brood__job *take_job(starters *s) {
 static void *run(void *arg) {
     starters *s = arg;
     sleeper self, *other;
-    brood__thread_is_ours = true;
+    brood__own_thread known = {0};
+    brood__thread_become_ours(&known);
     brood__list_init(&self.node);
     pthread_cond_init(&self.work, NULL);
     pthread_mutex_lock(&s->lock);

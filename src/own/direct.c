@@ -54,12 +54,15 @@ static void count_usage(brood__direct *d) {
 
 /* Such a child would be the first of a namespace, and be nobody's there; and all end in which the first has ended. */
 static bool has_children_elsewhere(void) {
-    static _Thread_local bool known_here;
+    brood__own_thread *thread = brood__thread_if_ours();
     struct stat own, theirs;
-    if (!known_here || !brood__thread_is_ours)
-        known_here = stat("/proc/thread-self/ns/pid", &own) == 0 &&
-                     stat("/proc/thread-self/ns/pid_for_children", &theirs) == 0 && own.st_ino == theirs.st_ino;
-    return !known_here;
+    if (thread && thread->children_are_here)
+        return false;
+    bool here = stat("/proc/thread-self/ns/pid", &own) == 0 &&
+                stat("/proc/thread-self/ns/pid_for_children", &theirs) == 0 && own.st_ino == theirs.st_ino;
+    if (thread)
+        thread->children_are_here = here;
+    return !here;
 }
 
 /* Whose orphans are ours, or whose ends nobody is told of: there the holder waits for them. */

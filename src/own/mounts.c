@@ -108,11 +108,15 @@ static int look_for_mounts(void) {
 }
 
 ino_t brood__mounts_namespace(void) {
-    static _Thread_local ino_t known;
+    brood__own_thread *thread = brood__thread_if_ours();
     struct stat own;
-    if (!known || !brood__thread_is_ours)
-        known = stat("/proc/thread-self/ns/cgroup", &own) == 0 ? own.st_ino : 0;
-    return known ? known : 1; /* there is but one */
+    if (thread && thread->cgroup_namespace)
+        return thread->cgroup_namespace;
+    if (stat("/proc/thread-self/ns/cgroup", &own) < 0)
+        return 1; /* there is but one */
+    if (thread)
+        thread->cgroup_namespace = own.st_ino;
+    return own.st_ino;
 }
 
 int brood__mounts_open(brood__hierarchy hierarchy) {
