@@ -132,8 +132,12 @@ BROOD__RAW static int parse_fd(const char *name) {
     return fd;
 }
 
-BROOD__RAW static void close_at_exec(const brood__plan *plan, int fd) {
-    if (fd > 2 && !is_slot(plan, fd))
+BROOD__RAW static void close_one(const brood__launch *l, int fd) {
+    if (fd <= 2 || is_slot(l->plan, fd))
+        return;
+    if (l->closes_at_once)
+        brood__call(SYS_close, fd);
+    else
         brood__call(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
 }
 
@@ -147,20 +151,22 @@ BROOD__RAW static void close_one_by_one(brood__launch *l) {
         struct rlimit64 limit = {.rlim_cur = 1024};
         brood__call(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
         for (int fd = 3; (uint64_t)fd < limit.rlim_cur && fd < 1048576; fd++)
-            close_at_exec(l->plan, fd);
+            close_one(l, fd);
         return;
     }
     long n;
     while ((n = brood__call(SYS_getdents64, dir, l->path, sizeof l->path)) > 0)
         for (long at = 0; at < n;) {
             struct kernel_dirent *entry = (struct kernel_dirent *)(void *)(l->path + at);
-            close_at_exec(l->plan, parse_fd(entry->name));
+            int fd = parse_fd(entry->name);
+            if (fd != dir)
+                close_one(l, fd);
             at += entry->length;
         }
     brood__call(SYS_close, dir);
 }
 
-/* Whatever no slot names is closed by exec, also if the host's libraries forgot to ask for that. */
+/* Whatever no slot names is closed by exec, if not before, also if the host's libraries forgot to ask for that. */
 BROOD__RAW static void close_the_rest(brood__launch *l) {
     const brood__plan *plan = l->plan;
     unsigned from = 3, how = l->closes_at_once ? 0 : CLOSE_RANGE_CLOEXEC;
