@@ -14,7 +14,7 @@
 typedef struct job {
     bare_child child;
     bare_program program;
-    char *stack; /* ahead: its own */
+    char *stack; /* ahead: its own; else NULL */
     int out_fd;
     uint64_t since_ns;
 } job;
@@ -27,7 +27,6 @@ typedef struct loop {
     uint32_t *took_us; /* its part of the run's */
     int epoll_fd;
     char *stack;
-    bool goes_ahead;
     job *jobs;
     /* handover: indices of jobs that are to be started, and that have been */
     bool hands_over;
@@ -58,7 +57,7 @@ static void start_program(loop *l, unsigned index) {
     fcntl(pipe_fds[0], F_SETFL, O_RDONLY | O_NONBLOCK);
 
     j->program = (bare_program){.args = l->args, .fds = {null_fd, pipe_fds[1], 2}};
-    bare_clone(&j->program, l->goes_ahead ? j->stack : l->stack, l->goes_ahead ? 0 : CLONE_VFORK, &j->child);
+    bare_clone(&j->program, j->stack ? j->stack : l->stack, j->stack ? 0 : CLONE_VFORK, &j->child);
     close(null_fd);
     close(pipe_fds[1]);
     j->out_fd = pipe_fds[0];
@@ -115,7 +114,6 @@ static void start(loop *l, unsigned index) {
 }
 
 static void open_ahead(loop *l) {
-    l->goes_ahead = true;
     for (unsigned i = 0; i < l->c; i++)
         l->jobs[i].stack = bare_stack_new();
 }

@@ -35,7 +35,7 @@ void brood__child_stop_watching(brood_child *c) {
 }
 
 static void give_up_owned(brood_child *c) {
-    brood__child_await_launch(c);
+    brood__child_launched(c); /* or it has ended */
     brood__child_stop_watching(c);
     brood__owned_done(&c->owned);
     brood__guard_seek(c->loop);

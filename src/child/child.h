@@ -33,7 +33,6 @@ typedef struct brood__start_job {
     brood__job job;
     brood_child *child;
     brood__plan plan;
-    brood__ahead *ahead; /* NULL: it is waited for */
     brood__owned owned;
     brood_failure failure;
     int result;
@@ -179,7 +178,6 @@ bool brood__child_is_stillborn(brood_child *c);
 void brood__child_bear_again(brood_child *c);
 /* The process has left the host's memory. */
 void brood__child_launched(brood_child *c);
-void brood__child_await_launch(brood_child *c);
 /* It is to be waited for. */
 void brood__start_job_drop_room(brood__start_job *start);
 /* It may take long to get to its exec, or to fail to. */
@@ -192,6 +190,10 @@ void brood__child_explain(brood_child *c);
 /* It may have been started already, and the loop not know: before anything that depends on that. */
 void brood__child_settle(brood_child *c);
 void brood__start_job_free(brood__start_job *start);
+/* What a starter thread is to do for the child; and, as `done`, that it has. */
+void brood__child_begin_job(brood_child *c, brood__start_job *start, void (*work)(brood__job *),
+                            void (*done)(brood__post *));
+brood__start_job *brood__child_end_job(brood__post *post);
 void brood__child_start_again(brood_child *c, brood__start_job *start);
 
 /* The start that brood_spawn and the exec forms share. ret_child and ret_failure may be NULL. */

@@ -19,7 +19,7 @@ static bool watch_from_here(brood__post *post) {
     brood__start_job *start = BROOD__OUTER(post, brood__start_job, job.done);
     brood_child *c = start->child;
     size_t n = 0; /* streams, one for each slot that has a pipe */
-    if (start->result < 0 || !start->ahead->under_way)
+    if (start->result < 0 || !start->plan.ahead->under_way)
         return false;
     int r = brood__watch_list(&c->watch, start->owned.process.pidfd);
     for (size_t i = 0; r == 0 && i < start->plan.slot_count; i++)
@@ -52,21 +52,21 @@ void brood__child_may_go_ahead(brood_child *c, brood__start_job *start) {
     bool is_tree = c->owned.reach == BROOD_OWN_TREE, is_alone = is_left_to_itself(c);
     if (!is_silent || (is_tree && !is_alone) || c->loop->launching >= MOST_AHEAD || !brood__ahead_suits(&start->plan))
         return;
-    start->ahead = brood__resize(NULL, sizeof *start->ahead);
-    if (!start->ahead)
+    brood__ahead *room = brood__resize(NULL, sizeof *room);
+    if (!room)
         return;
-    start->ahead->under_way = false;
-    start->plan.ahead = start->ahead;
+    room->under_way = false;
+    start->plan.ahead = room;
     start->job.is_short = !is_tree && !opens_files(&start->plan);     /* which may take as long as somebody likes */
     start->job.watch = is_alone && !is_tree ? watch_from_here : NULL; /* a tree has its guard watched as well */
     brood__loop_count_launching(c->loop, 1);
 }
 
 void brood__start_job_drop_room(brood__start_job *start) {
-    if (start->ahead)
+    if (start->plan.ahead)
         brood__loop_count_launching(start->job.loop, -1);
-    brood__free(start->ahead);
-    start->ahead = start->plan.ahead = NULL;
+    brood__free(start->plan.ahead);
+    start->plan.ahead = NULL;
     start->job.is_short = false;
     start->job.watch = NULL;
 }
@@ -87,7 +87,7 @@ static void end_launch(brood_child *c) {
  * of it has been told, nor was it given anything, so it is started once more, and that is waited for.
  */
 bool brood__child_is_stillborn(brood_child *c) {
-    if (!c->launch || !brood__owned_has_guard(&c->owned) || c->launch->ahead->launch.entered)
+    if (!c->launch || !brood__owned_has_guard(&c->owned) || c->launch->plan.ahead->launch.entered)
         return false;
     c->stillborn = c->stillborn || !(brood__deadlines_stopping(&c->deadlines) || c->cancelled);
     return c->stillborn; /* for good: the end of a pipe may have been passed over for that */
@@ -106,7 +106,7 @@ void brood__child_bear_again(brood_child *c) {
 }
 
 const brood__report *brood__child_launch_report(const brood_child *c) {
-    return c->launch && c->launch->ahead->launch.report.step ? &c->launch->ahead->launch.report : NULL;
+    return c->launch && c->launch->plan.ahead->launch.report.step ? &c->launch->plan.ahead->launch.report : NULL;
 }
 
 /* The program's own peak begins with what the host's was at its exec, or a little later. */
@@ -120,43 +120,34 @@ void brood__child_launched(brood_child *c) {
     brood__start_job_free(start);
 }
 
-/* Where it is given up before it was heard of: it takes no longer than a start that is waited for. */
-void brood__child_await_launch(brood_child *c) {
-    if (c->launch)
-        brood__ahead_wait(c->launch->ahead, c->owned.process.pidfd);
-    brood__child_launched(c);
-}
-
 static void look(brood__post *post) {
     brood__start_job *start = BROOD__OUTER(post, brood__start_job, job.done);
     brood_child *c = start->child;
-    if (!brood__ahead_has_left(start->ahead)) {
+    if (!brood__ahead_has_left(start->plan.ahead)) {
         brood__loop_soon(c->loop, post);
         return;
     }
-    if (!start->ahead->launch.report.step) /* else its end is about to come */
+    if (!start->plan.ahead->launch.report.step) /* else its end is about to come */
         brood__child_launched(c);
     if (c->leaves_later)
         brood__child_abandon(c);
 }
 
 bool brood__child_is_launching(const brood_child *c) {
-    return c->launch && !brood__ahead_has_left(c->launch->ahead) && !brood__has_ended(c->owned.process.pidfd);
+    return c->launch && !brood__ahead_has_left(c->launch->plan.ahead) && !brood__has_ended(c->owned.process.pidfd);
 }
 
 /* --- why it could not be run --- */
 
 static void explain(brood__job *job) {
     brood__start_job *start = BROOD__OUTER(job, brood__start_job, job);
-    brood__plan_fail(&start->plan, &start->ahead->launch.report, &start->failure);
+    brood__plan_fail(&start->plan, &start->plan.ahead->launch.report, &start->failure);
 }
 
 static void explained(brood__post *post) {
-    brood__start_job *start = BROOD__OUTER(post, brood__start_job, job.done);
+    brood__start_job *start = brood__child_end_job(post);
     brood_child *c = start->child;
     brood__child_pin(c);
-    c->job = NULL;
-    brood__child_update_busy(c);
     c->owned.guarantee = BROOD_GUARANTEE_NONE;
     brood__child_failed(c, &start->failure);
     brood__child_unpin(c);
@@ -165,12 +156,9 @@ static void explained(brood__post *post) {
 void brood__child_explain(brood_child *c) {
     brood__start_job *start = c->launch;
     brood__list_remove(&start->job.done.node);
-    start->job.work = explain;
-    start->job.done.run = explained;
     start->job.is_short = false;
     start->job.watch = NULL;
-    c->job = start;
-    brood__child_update_busy(c);
+    brood__child_begin_job(c, start, explain, explained);
     if (brood__starters_submit(&start->job) < 0) {
         explain(&start->job);
         brood__loop_later(c->loop, &start->job.done);

@@ -82,24 +82,37 @@ void brood__start_job_free(brood__start_job *start) {
     brood__free(start);
 }
 
+void brood__child_begin_job(brood_child *c, brood__start_job *start, void (*work)(brood__job *),
+                            void (*done)(brood__post *)) {
+    start->job.work = work;
+    start->job.done.run = done;
+    c->job = start;
+    brood__child_update_busy(c);
+}
+
+brood__start_job *brood__child_end_job(brood__post *post) {
+    brood__start_job *start = BROOD__OUTER(post, brood__start_job, job.done);
+    start->child->job = NULL;
+    brood__child_update_busy(start->child);
+    return start;
+}
+
 static void start_work(brood__job *job) {
     brood__start_job *start = BROOD__OUTER(job, brood__start_job, job);
     start->result = brood__owned_start(&start->owned, &start->plan, &start->failure);
 }
 
 static void start_done(brood__post *post) {
-    brood__start_job *start = BROOD__OUTER(post, brood__start_job, job.done);
+    brood__start_job *start = brood__child_end_job(post);
     brood_child *c = start->child;
     brood__child_pin(c);
-    c->job = NULL;
-    brood__child_update_busy(c);
     int r = start->result;
     if (r == 0)
         r = take_process(c, &start->plan, &start->owned, &start->failure);
     for (size_t i = 0; i < c->stream_count; i++)
         if (c->streams[i].watch.listed) /* and was not attached */
             brood__watch_stop(&c->streams[i].watch);
-    bool launching = r == 0 && start->ahead && start->ahead->under_way;
+    bool launching = r == 0 && start->plan.ahead && start->plan.ahead->under_way;
     if (launching)
         brood__child_launching(c, start);
     if (r < 0)
@@ -124,12 +137,9 @@ static void fail_later(brood_child *c, int r) {
     brood__loop_later(c->loop, &c->job->job.done);
 }
 
-static void take_job(brood_child *c, brood__start_job *start) {
-    start->job.work = start_work;
-    start->job.done.run = start_done;
+static void begin_start(brood_child *c, brood__start_job *start) {
     start->owned = c->owned;
-    c->job = start;
-    brood__child_update_busy(c);
+    brood__child_begin_job(c, start, start_work, start_done);
 }
 
 static void submit(brood_child *c) {
@@ -152,7 +162,7 @@ static int start_off_loop(brood_child *c, brood__compiled *compiled, const brood
     start->plan = compiled->plan;
     compiled->plan = (brood__plan){0}; /* the job's now */
     brood__child_may_go_ahead(c, start);
-    take_job(c, start);
+    begin_start(c, start);
     if (refusal) {
         start->failure = *refusal;
         fail_later(c, refusal->code);
@@ -170,7 +180,7 @@ static int start_off_loop(brood_child *c, brood__compiled *compiled, const brood
 /* What was started is as if it had never been. */
 void brood__child_start_again(brood_child *c, brood__start_job *start) {
     brood__child_become(c, BROOD__STARTING);
-    take_job(c, start);
+    begin_start(c, start);
     if (brood__deadlines_stopping(&c->deadlines)) {
         c->cancelled = true;
         fail_later(c, brood__child_fail_cancelled(c, &start->failure));

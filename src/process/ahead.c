@@ -67,8 +67,7 @@ int brood__ahead_start(brood__plan *plan, brood__process *ret_process) {
     a->launch.closes_at_once = closes_at_once(plan);
     a->is_here = 1;
     process.started_us = brood__now_us();
-    int r = brood__clone_ahead(a->stack, sizeof a->stack, brood__child_main, &a->launch, plan->born_in, &a->is_here,
-                               &process.pidfd);
+    int r = brood__clone_ahead(a->stack, brood__child_main, &a->launch, plan->born_in, &a->is_here, &process.pidfd);
     if (r < 0)
         return r;
     if (plan->new_group)
@@ -92,9 +91,4 @@ bool brood__has_ended(int pidfd) {
     struct pollfd ended = {.fd = pidfd, .events = POLLIN};
     const struct timespec at_once = {0};
     return brood__call(SYS_ppoll, &ended, 1, &at_once, NULL, 0) > 0 && ended.revents & POLLIN;
-}
-
-void brood__ahead_wait(const brood__ahead *ahead, int pidfd) {
-    while (!brood__ahead_has_left(ahead) && !brood__has_ended(pidfd))
-        brood__await_cleared(&ahead->is_here);
 }

@@ -18,19 +18,18 @@ typedef struct brood__ahead {
     alignas(16) char stack[BROOD__CHILD_STACK]; /* if the block is, as malloc(3) promises */
 } brood__ahead;
 
-/* Whether it will do for this plan, here and now; if it brings the room. */
+/* Whether it will do for this plan, here and now: then it may bring the room. */
 bool brood__ahead_suits(const brood__plan *plan);
 
 /* The half of brood__start that comes after the slots are open. */
 int brood__ahead_start(brood__plan *plan, brood__process *ret_process);
 
-/* Its process has left this memory; or wait until it has, by its pidfd. */
+/* Its process has left this memory. */
 static inline bool brood__ahead_has_left(const brood__ahead *ahead) {
     return __atomic_load_n(&ahead->is_here, __ATOMIC_ACQUIRE) == 0;
 }
-void brood__ahead_wait(const brood__ahead *ahead, int pidfd);
 
-/* For that: up to 100 ms for the kernel to clear what was `cleared` in a clone. No point of cancellation either. */
+/* Wait up to 100 ms for the kernel to clear what was `cleared` in a clone. No point of cancellation either. */
 void brood__await_cleared(const int *number);
 bool brood__has_ended(int pidfd);
 

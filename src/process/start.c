@@ -3,9 +3,9 @@
  *
  * The clone shares the host's memory (CLONE_VM), so it costs the same whatever the host's size, and suspends the calling
  * thread until the child execs or exits (CLONE_VFORK); or it does not, where room was brought for the child to go its own
- * way, and whether its program runs is learnt when it is next heard of. What is hard: the child's credentials change the host's
- * memory, which the kernel answers by marking it non-dumpable; under an emulator (valgrind, qemu-user) memory is not
- * shared, and the child's report must come through a pipe; and descriptors must not collide with the slots' numbers.
+ * way, and whether its program runs is learnt when it is next heard of. What is hard: the child's credentials change the
+ * host's memory, which the kernel answers by marking it non-dumpable; under an emulator (valgrind, qemu-user) memory is
+ * not shared, and the child's report must come through a pipe; and descriptors must not collide with the slots' numbers.
  */
 #include "process/start.h"
 
@@ -29,7 +29,6 @@
 #include <unistd.h>
 
 #define FLAGS (CLONE_VM | CLONE_PIDFD)
-#define CHILD_STACK 16384 /* child.c needs a few hundred bytes; the rest is for the kernel's habits */
 
 extern char **environ;
 
@@ -234,24 +233,23 @@ static long clone3(const brood__clone_args *args, int (*main)(void *), void *dat
 
 #endif
 
-static int clone_into(int cgroup, int (*main)(void *), void *data, char *stack, size_t size, int more_flags,
-                      int *cleared, int *ret_pidfd) {
+static int clone_into(int cgroup, int (*main)(void *), void *data, char *stack, int more_flags, int *cleared,
+                      int *ret_pidfd) {
     brood__clone_args args = {
         .flags = CLONE_INTO_CGROUP | (unsigned)(FLAGS | more_flags | (cleared ? CLONE_CHILD_CLEARTID : 0)),
         .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
         .child_tid = (uint64_t)(uintptr_t)cleared,
         .exit_signal = SIGCHLD,
         .stack = (uint64_t)(uintptr_t)stack,
-        .stack_size = size,
+        .stack_size = BROOD__CHILD_STACK,
         .cgroup = (uint64_t)cgroup,
     };
     return (int)clone3(&args, main, data);
 }
 
-static int clone_plainly(int (*main)(void *), void *data, char *stack, size_t size, int more_flags, int *cleared,
-                         int *ret_pidfd) {
+static int clone_plainly(int (*main)(void *), void *data, char *stack, int more_flags, int *cleared, int *ret_pidfd) {
     int flags = FLAGS | SIGCHLD | more_flags | (cleared ? CLONE_CHILD_CLEARTID : 0);
-    int r = __clone(main, stack + size, flags, data, ret_pidfd, NULL, cleared);
+    int r = __clone(main, stack + BROOD__CHILD_STACK, flags, data, ret_pidfd, NULL, cleared);
     return r < 0 ? -errno : r;
 }
 
@@ -259,7 +257,7 @@ static int clone_plainly(int (*main)(void *), void *data, char *stack, size_t si
  * Every signal is blocked around it, the C library's own included (hence the raw call): the child starts with this mask
  * and with the host's handlers, none of which may run in it.
  */
-static int clone_on(char *stack, size_t size, int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared,
+static int clone_on(char *stack, int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared,
                     int *ret_pidfd) {
     const uint64_t all = ~(uint64_t)0;
     uint64_t before;
@@ -267,20 +265,19 @@ static int clone_on(char *stack, size_t size, int (*main)(void *), void *data, i
     if (r < 0)
         return r;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
-    r = cgroup ? clone_into(cgroup, main, data, stack, size, more_flags, cleared, ret_pidfd)
-               : clone_plainly(main, data, stack, size, more_flags, cleared, ret_pidfd);
+    r = cgroup ? clone_into(cgroup, main, data, stack, more_flags, cleared, ret_pidfd)
+               : clone_plainly(main, data, stack, more_flags, cleared, ret_pidfd);
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
     return r;
 }
 
 int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, int *cleared, int *ret_pidfd) {
-    alignas(16) char stack[CHILD_STACK];
-    return clone_on(stack, sizeof stack, main, data, CLONE_VFORK | more_flags, cgroup, cleared, ret_pidfd);
+    alignas(16) char stack[BROOD__CHILD_STACK];
+    return clone_on(stack, main, data, CLONE_VFORK | more_flags, cgroup, cleared, ret_pidfd);
 }
 
-int brood__clone_ahead(char *stack, size_t size, int (*main)(void *), void *data, int cgroup, int *cleared,
-                       int *ret_pidfd) {
-    return clone_on(stack, size, main, data, CLONE_UNTRACED, cgroup, cleared, ret_pidfd);
+int brood__clone_ahead(char *stack, int (*main)(void *), void *data, int cgroup, int *cleared, int *ret_pidfd) {
+    return clone_on(stack, main, data, CLONE_UNTRACED, cgroup, cleared, ret_pidfd);
 }
 
 static int clone_child(brood__launch *l, int *ret_pidfd) {
@@ -484,7 +481,7 @@ uint64_t brood__peak_kb(void) {
 
 static int carry_out(brood__plan *plan, brood__process *ret_process, brood_failure *why) {
     brood__launch l;
-    if (plan->ahead && brood__ahead_suits(plan)) {
+    if (plan->ahead) {
         int r = brood__ahead_start(plan, ret_process);
         return r < 0 ? brood__fail(why, r, BROOD_STEP_CLONE, NULL, NULL) : 0;
     }

@@ -38,8 +38,7 @@ int brood__clone(int (*main)(void *), void *data, int more_flags, int cgroup, in
  * The same on a stack of its own, and this thread goes on; `cleared` is not NULL. No debugger is told: it would take that
  * memory for another's, and its own breakpoints out.
  */
-int brood__clone_ahead(char *stack, size_t size, int (*main)(void *), void *data, int cgroup, int *cleared,
-                       int *ret_pidfd);
+int brood__clone_ahead(char *stack, int (*main)(void *), void *data, int cgroup, int *cleared, int *ret_pidfd);
 
 /* What a program that is started in this memory has for its peak from the beginning. UINT64_MAX: not known. */
 uint64_t brood__peak_kb(void);
