@@ -328,21 +328,28 @@ TEST(ahead_is_aborted_before_its_exec) {
     CHECK_EQ(access(trace, F_OK), -1);
 }
 
+/* One that has its pid, and is held up in its exec. */
+static bool spawn_held(test *t, const brood_options *options, brood_child **ret_child) {
+    brood_options all = *options;
+    all.offload = true;
+    all.in.kind = BROOD_STDIO_IGNORE;
+    int r = brood_spawn(t->loop, &all, ret_child, NULL);
+    ENSURE(r == 0);
+    while (r == 0 && brood_child_pid(*ret_child) == 0 && test_turn(__FILE__, __LINE__, "it has a pid")) {}
+    return r == 0 && brood_child_pid(*ret_child) > 0;
+}
+
+#define SPAWN_HELD(child, ...)                                                                                         \
+    brood_child *child;                                                                                                \
+    CHECK(spawn_held(t, &(brood_options){__VA_ARGS__}, &child))
+
 TEST(ahead_is_closed_before_its_exec) {
     WARM();
     const char *trace = test_path(t, "trace");
     HOLD(h);
-    brood_child *child;
     events *e = NEW(events);
-    CHECK_EQ(brood_spawn(t->loop,
-                         &(brood_options){.args = BROOD_ARGS(h.program, "touch", trace),
-                                          .offload = true,
-                                          .out = {.on_data = on_data, .on_end = on_end},
-                                          .on_exit = on_exit_of,
-                                          .data = e},
-                         &child, NULL),
-             0);
-    RUN_UNTIL(brood_child_pid(child) > 0);
+    SPAWN_HELD(child, .args = BROOD_ARGS(h.program, "touch", trace), .out = {.on_data = on_data, .on_end = on_end},
+               .on_exit = on_exit_of, .data = e);
     pid_t pid = brood_child_pid(child);
     brood_child_close(child);
     RUN();
@@ -372,15 +379,7 @@ TEST(ahead_is_left_behind_before_its_exec) {
     WARM();
     const char *trace = test_path(t, "trace");
     HOLD(h);
-    brood_child *child;
-    CHECK_EQ(brood_spawn(t->loop,
-                         &(brood_options){.args = BROOD_ARGS(h.program, "touch", trace, "pause"),
-                                          .offload = true,
-                                          .in = {.kind = BROOD_STDIO_IGNORE},
-                                          .out = {.kind = BROOD_STDIO_IGNORE}},
-                         &child, NULL),
-             0);
-    RUN_UNTIL(brood_child_pid(child) > 0);
+    SPAWN_HELD(child, .args = BROOD_ARGS(h.program, "touch", trace, "pause"), .out = {.kind = BROOD_STDIO_IGNORE});
     pid_t pid = brood_child_pid(child);
     brood_child_detach(child);
     brood_child_close(child);
@@ -424,15 +423,7 @@ TEST(ahead_holds_nothing_of_others_before_its_exec) {
     int pipe_fds[2];
     CHECK_EQ(pipe2(pipe_fds, O_CLOEXEC), 0);
     test_fd(pipe_fds[0]);
-    brood_child *child;
-    CHECK_EQ(brood_spawn(t->loop,
-                         &(brood_options){.args = BROOD_ARGS(h.program, "exit", "0"),
-                                          .offload = true,
-                                          .in = {.kind = BROOD_STDIO_IGNORE},
-                                          .out = {.kind = BROOD_STDIO_IGNORE}},
-                         &child, NULL),
-             0);
-    RUN_UNTIL(brood_child_pid(child) > 0);
+    SPAWN_HELD(child, .args = BROOD_ARGS(h.program, "exit", "0"), .out = {.kind = BROOD_STDIO_IGNORE});
     close(pipe_fds[1]);
     char byte;
     CHECK_EQ(read(pipe_fds[0], &byte, 1), 0);
@@ -449,17 +440,9 @@ TEST(ahead_leads_its_group_at_once) {
     WARM();
     const char *trace = test_path(t, "trace");
     HOLD(h);
-    brood_child *child;
     events *e = NEW(events);
-    CHECK_EQ(brood_spawn(t->loop,
-                         &(brood_options){.args = BROOD_ARGS(h.program, "touch", trace),
-                                          .offload = true,
-                                          .own = BROOD_OWN_GROUP,
-                                          .on_exit = on_exit_of,
-                                          .data = e},
-                         &child, NULL),
-             0);
-    RUN_UNTIL(brood_child_pid(child) > 0);
+    SPAWN_HELD(child, .args = BROOD_ARGS(h.program, "touch", trace), .own = BROOD_OWN_GROUP, .on_exit = on_exit_of,
+               .data = e);
     CHECK_EQ(getpgid(brood_child_pid(child)), brood_child_pid(child));
     CHECK_EQ(brood_child_kill_owned(child, SIGTERM), 0);
     RUN();
