@@ -374,7 +374,7 @@ void brood__child_make_result(brood_child *c) {
     brood__result_make(
         &(brood__ending){
             .exit = c->exit,
-            .command = c->command,
+            .command = &c->command,
             .failure = c->failure,
             .collector = c->collects ? &c->collector : NULL,
             .cut = c->cut,
@@ -395,8 +395,12 @@ static void tell_result(brood_child *c) {
     if (!c->on_result)
         return;
     brood__child_make_result(c);
-    brood_result none = brood__result_bare(&c->exit, "ENOMEM", BROOD__NO_MEMORY_FOR_RESULT);
-    c->on_result(c->result ? c->result : &none, c->result_data);
+    if (c->result) {
+        c->on_result(c->result, c->result_data);
+    } else {
+        brood_result none = brood__result_bare(&c->exit, "ENOMEM", BROOD__NO_MEMORY_FOR_RESULT);
+        c->on_result(&none, c->result_data);
+    }
 }
 
 /* The last event. */

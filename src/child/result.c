@@ -188,7 +188,7 @@ static void say_last_words(sentence *s, const brood__collected *err) {
 
 static void write_message(char *text, const brood__ending *end) {
     sentence s = {.text = text};
-    const char *command = end->command ? end->command : "the command";
+    const char *command = *end->command ? *end->command : "the command";
     int most = (int)strnlen(command, COMMAND_IN_MESSAGE + 1);
     say(&s, "%.*s%s: ", most > COMMAND_IN_MESSAGE ? COMMAND_IN_MESSAGE - 3 : most, command,
         most > COMMAND_IN_MESSAGE ? "..." : "");
@@ -268,10 +268,8 @@ void brood__result_make(const brood__ending *end, brood_result *ret) {
     }
     write_message(m->message, end);
     ret->message = m->message;
-    size_t len = end->command ? strlen(end->command) : 0;
-    m->command = brood__alloc(len + 1);
-    if (m->command && len)
-        memcpy(m->command, end->command, len);
+    m->command = *end->command;
+    *end->command = NULL;
     ret->command = m->command ? m->command : "";
     if (c) {
         m->collector = *c;

@@ -9,7 +9,7 @@
 /* All that goes into a result. */
 typedef struct brood__ending {
     brood_exit exit;
-    const char *command;          /* quoted */
+    char **command;               /* quoted; the result's to keep */
     const brood_failure *failure; /* NOT_STARTED: why; else NULL */
     brood__collector *collector;  /* its bytes go over to the result; may be NULL */
     bool cut;

@@ -256,7 +256,7 @@ static int run_sync(brood__form form, const char *command, const brood_options *
         r.ending.exit.reason = BROOD_REASON_NOT_STARTED;
         r.ending.failure = &why;
     }
-    r.ending.command = text;
+    r.ending.command = &text;
     r.ending.collector = &r.collector;
     r.ending.now_us = brood__now_us();
     r.ending.timeout_ms = o.timeout_ms;
