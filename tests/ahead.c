@@ -2,8 +2,8 @@
  * Starts that nobody waits for: off the loop, with nobody to tell that the program runs. What is told of them is what is
  * told of others. A lease on its file holds a program up in the middle of its exec.
  */
+#include "harness/ahead.h"
 #include "base/fault.h"
-#include "harness/watch.h"
 #include "process/start.h"
 
 #include <fcntl.h>
@@ -13,36 +13,6 @@
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-
-/* The first child of a process shows that memory is shared, and is waited for. */
-static bool warm(void) {
-    brood_result *result = result_new();
-    return brood_spawn_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "exit", "0"), .own = BROOD_OWN_CHILD}, result) ==
-           0;
-}
-
-#define WARM()                                                                                                         \
-    do {                                                                                                               \
-        bool is_warm = warm();                                                                                         \
-        if (!is_warm && t->torture)                                                                                    \
-            return;                                                                                                    \
-        CHECK(is_warm);                                                                                                \
-        if (!brood__shares_memory())                                                                                   \
-            SKIP("no memory is shared with a child here");                                                             \
-    } while (0)
-
-static bool ask(test *t, answer *a, const brood_options *options) {
-    brood_options all = *options;
-    all.own = BROOD_OWN_GROUP;
-    int r = brood_exec_file(t->loop, &all, answer_on_result, a, NULL);
-    ENSURE(r == 0 || t->torture);
-    return r == 0;
-}
-
-#define EXEC(a, ...)                                                                                                   \
-    answer *a = answer_new();                                                                                          \
-    if (!ask(t, a, &(brood_options){__VA_ARGS__}))                                                                     \
-    return
 
 /* A copy of brood-child that cannot be opened, and so not run, until it is let go. */
 typedef struct held {

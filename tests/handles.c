@@ -447,6 +447,7 @@ TEST(handle_that_the_kernel_refuses) {
     brood__fault_arm(1, EINVAL);
     RUN_UNTIL(k->sent == 1);
     CHECK_EQ(k->sent_error, -EINVAL);
+    RUN_UNTIL(strcmp(k->log, "2 ") == 0); /* so that the next call that can fail is the one that sends */
     CHECK_EQ(request_with(k, ends[0], all), 0);
     brood__fault_arm(1, EINVAL);
     RUN();

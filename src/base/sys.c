@@ -210,6 +210,12 @@ int brood__epoll(void) {
     return fd < 0 ? -errno : brood__fd_lift(fd, 3);
 }
 
+int brood__epoll_add(int epoll, int fd, uint32_t events, void *data) {
+    TRY("epoll_ctl", ENOMEM);
+    struct epoll_event event = {.events = events, .data.ptr = data};
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
 int brood__nonblock(int fd) {
     TRY("fcntl", EBADF);
     int flags = fcntl(fd, F_GETFL);

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -53,6 +54,7 @@ int brood__memfd(size_t size);
 /* A copy of a program, to be run by execveat(2); nobody can change it. */
 int brood__program_in_memory(const char *name, const void *bytes, size_t len);
 int brood__epoll(void);
+int brood__epoll_add(int epoll, int fd, uint32_t events, void *data);
 /* Move a descriptor to `at_least` or above; takes it: on error it is closed. */
 int brood__fd_lift(int fd, int at_least);
 /* Where that would be good, but can be done without: on error it stays where it is. */

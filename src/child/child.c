@@ -183,8 +183,7 @@ void brood__child_aborted(brood__abort_listener *listener) {
 
 /* --- streams --- */
 
-/* Also after the exit: what is read then was written before. */
-static void too_much(brood_child *c, brood_reason reason) {
+void brood__child_wrote_too_much(brood_child *c, brood_reason reason) {
     if (c->state == BROOD__EXITED && !brood__deadlines_stopping(&c->deadlines))
         c->exit.reason = reason;
     brood__child_stop(c, reason);
@@ -199,7 +198,7 @@ static void stream_data(brood_stream *s, const char *bytes, size_t len) {
     if (c->collects) {
         int r = brood__collector_add(&c->collector, s->slot, bytes, len);
         if (r != 0)
-            too_much(c, r > 0 ? BROOD_REASON_OUTPUT_LIMIT : BROOD_REASON_HOST_MEMORY);
+            brood__child_wrote_too_much(c, r > 0 ? BROOD_REASON_OUTPUT_LIMIT : BROOD_REASON_HOST_MEMORY);
     }
     if (s->on_data)
         s->on_data(s, bytes, len, s->data);
@@ -532,7 +531,7 @@ static void close_idle_streams(brood_child *c) {
         brood__channel_close(c->channel, 0);
 }
 
-static void exited(brood_child *c) {
+void brood__child_exited(brood_child *c) {
     brood__child_become(c, BROOD__EXITED);
     if (brood__deadlines_stopping(&c->deadlines))
         c->exit.reason = c->deadlines.reason;
@@ -554,7 +553,9 @@ static void exited(brood_child *c) {
         c->on_exit(c, &c->exit, c->data);
     close_idle_streams(c);
     brood__child_update_busy(c);
-    brood__child_update_timer(c);
+    if (c->open_streams > 0)
+        brood__child_update_timer(c);
+    brood__child_tell_later(c);
 }
 
 /* Of its tree, after its own end. */
@@ -611,9 +612,7 @@ static void see_exit(brood_child *c) {
         return; /* closed meanwhile */
     watch_rest(c);
     if (!c->orphan) {
-        exited(c);
-        if (c->state == BROOD__EXITED) /* else, cancelled, it has told its last already */
-            brood__child_tell_later(c);
+        brood__child_exited(c);
     } else {
         tell_orphan(c);
         brood__child_abandon(c);

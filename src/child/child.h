@@ -28,11 +28,26 @@ typedef enum brood__child_state {
     BROOD__GONE,   /* freed once its handles are closed */
 } brood__child_state;
 
+/* What a starter thread has heard of a child that it keeps. */
+typedef struct brood__kept_child {
+    size_t most; /* bytes of each output; 0: it is not to be kept */
+    size_t heard_count;
+    struct {
+        brood__plan_slot *slot;
+        char *bytes;
+        size_t len;
+    } heard[BROOD__KEPT_ENDS - 1];
+    bool has_ended; /* and was reaped, and all that it wrote was heard */
+    uint64_t started_us;
+    brood_exit exit;
+} brood__kept_child;
+
 /* What happens on a starter thread, and comes back. */
 typedef struct brood__start_job {
     brood__job job;
     brood_child *child;
     brood__plan plan;
+    brood__kept_child kept;
     brood__owned owned;
     brood_failure failure;
     int result;
@@ -140,6 +155,11 @@ void brood__child_nudge(brood__watch *watch);
 /* There is no process, or there never should have been: tell, from within uv_run, and end. */
 void brood__child_failed(brood_child *c, const brood_failure *why);
 
+/* Also after the exit: what is read then was written before. */
+void brood__child_wrote_too_much(brood_child *c, brood_reason reason);
+/* It has ended, as c->exit says. */
+void brood__child_exited(brood_child *c);
+
 /* An orphan that has ended, or is not even waited for any more. */
 void brood__child_abandon(brood_child *c);
 
@@ -184,6 +204,16 @@ void brood__start_job_drop_room(brood__start_job *start);
 bool brood__child_is_launching(const brood_child *c);
 /* It has failed to. Why is found out off the loop, which may take a look at files; then it is told. */
 void brood__child_explain(brood_child *c);
+
+/* --- kept.c: what starter threads look after --- */
+
+/* Before its start: if it may be. */
+void brood__child_may_be_kept(brood_child *c, brood__start_job *start);
+/* On the starter thread, after it. */
+void brood__child_keep(brood__start_job *start);
+/* On the loop's again: it has ended; and, as after the start of any other, what was heard of it. */
+void brood__child_take_ended(brood_child *c, brood__start_job *start);
+void brood__child_hear_kept(brood_child *c, brood__start_job *start);
 
 /* --- spawn.c --- */
 

@@ -11,23 +11,6 @@
 
 static void look(brood__post *post);
 
-/*
- * On the starter's thread: what tells of the child is watched from there. The loop need not be woken to know that it has
- * been started.
- */
-static bool watch_from_here(brood__post *post) {
-    brood__start_job *start = BROOD__OUTER(post, brood__start_job, job.done);
-    brood_child *c = start->child;
-    size_t n = 0; /* streams, one for each slot that has a pipe */
-    if (start->result < 0 || !start->plan.ahead->under_way)
-        return false;
-    int r = brood__watch_list(&c->watch, start->owned.process.pidfd);
-    for (size_t i = 0; r == 0 && i < start->plan.slot_count; i++)
-        if (start->plan.slots[i].host_end >= 0)
-            r = brood__watch_list(&c->streams[n++].watch, start->plan.slots[i].host_end);
-    return r == 0;
-}
-
 /* Nobody can ask anything of it, nor is anything to be done with it before it is heard of. */
 static bool is_left_to_itself(const brood_child *c) {
     for (size_t i = 0; i < c->stream_count; i++)
@@ -57,18 +40,25 @@ void brood__child_may_go_ahead(brood_child *c, brood__start_job *start) {
         return;
     room->under_way = false;
     start->plan.ahead = room;
-    start->job.is_short = !is_tree && !opens_files(&start->plan);     /* which may take as long as somebody likes */
-    start->job.watch = is_alone && !is_tree ? watch_from_here : NULL; /* a tree has its guard watched as well */
-    brood__loop_count_launching(c->loop, 1);
+    start->job.is_short = !is_tree && !opens_files(&start->plan); /* which may take as long as somebody likes */
+    if (start->job.is_short && is_alone)
+        brood__child_may_be_kept(c, start);
+    c->loop->launching++;
+}
+
+/* What the job is used for now is waited for, and told. */
+static void is_as_any_other(brood__start_job *start) {
+    start->job.is_short = false;
+    start->job.kept.end_count = 0;
+    start->kept = (brood__kept_child){0};
 }
 
 void brood__start_job_drop_room(brood__start_job *start) {
     if (start->plan.ahead)
-        brood__loop_count_launching(start->job.loop, -1);
+        start->job.loop->launching--;
     brood__free(start->plan.ahead);
     start->plan.ahead = NULL;
-    start->job.is_short = false;
-    start->job.watch = NULL;
+    is_as_any_other(start);
 }
 
 void brood__child_launching(brood_child *c, brood__start_job *start) {
@@ -156,8 +146,7 @@ static void explained(brood__post *post) {
 void brood__child_explain(brood_child *c) {
     brood__start_job *start = c->launch;
     brood__list_remove(&start->job.done.node);
-    start->job.is_short = false;
-    start->job.watch = NULL;
+    is_as_any_other(start);
     brood__child_begin_job(c, start, explain, explained);
     if (brood__starters_submit(&start->job) < 0) {
         explain(&start->job);

@@ -100,6 +100,7 @@ brood__start_job *brood__child_end_job(brood__post *post) {
 static void start_work(brood__job *job) {
     brood__start_job *start = BROOD__OUTER(job, brood__start_job, job);
     start->result = brood__owned_start(&start->owned, &start->plan, &start->failure);
+    brood__child_keep(start);
 }
 
 static void start_done(brood__post *post) {
@@ -107,11 +108,10 @@ static void start_done(brood__post *post) {
     brood_child *c = start->child;
     brood__child_pin(c);
     int r = start->result;
-    if (r == 0)
+    if (r == 0 && start->kept.has_ended)
+        brood__child_take_ended(c, start);
+    else if (r == 0)
         r = take_process(c, &start->plan, &start->owned, &start->failure);
-    for (size_t i = 0; i < c->stream_count; i++)
-        if (c->streams[i].watch.listed) /* and was not attached */
-            brood__watch_stop(&c->streams[i].watch);
     bool launching = r == 0 && start->plan.ahead && start->plan.ahead->under_way;
     if (launching)
         brood__child_launching(c, start);
@@ -121,13 +121,17 @@ static void start_done(brood__post *post) {
         brood__child_let_go(c);
     else if (!c->cancelled)
         brood__child_tell_spawn(c);
-    if (!launching)
+    if (launching)
+        brood__child_hear_kept(c, start);
+    else
         brood__start_job_free(start);
     brood__child_unpin(c);
 }
 
 void brood__child_settle(brood_child *c) {
-    if (c->job && brood__loop_take_back(c->loop, &c->job->job.done))
+    if (!c->job || !c->job->kept.most)
+        return;
+    if (brood__keeper_recall(&c->job->job) || brood__loop_take_back(c->loop, &c->job->job.done))
         start_done(&c->job->job.done);
 }
 

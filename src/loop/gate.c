@@ -1,12 +1,14 @@
 /*
- * The gate: the handles by which libuv calls brood, and what is put off until it does. One is for posts from other
- * threads, one for the epoll set that all watched descriptors are in, and one for what is not urgent.
+ * The gate: the handles by which libuv calls brood, and what is put off until it does. One is for the epoll set that all
+ * watched descriptors are in, with the bell that other threads ring; the other for what is not urgent. (An uv_async_t would
+ * do what a bell does; but the loop spins when it is quicker than whoever has woken it.)
  */
 #include "loop/loop.h"
 
 #include "base/fault.h"
 #include "base/memory.h"
 #include "base/sys.h"
+#include "loop/bell.h"
 #include "loop/watch.h"
 
 #define SOON_MS 50
@@ -14,7 +16,6 @@
 /* An allocation of its own, since a new gate may be opened while the last is still closing. */
 typedef struct brood__gate {
     brood__list node; /* in loop->closing */
-    uv_async_t mail;
     uv_poll_t watches;
     uv_timer_t soon;
     brood__loop *loop;
@@ -22,7 +23,7 @@ typedef struct brood__gate {
 } brood__gate;
 
 static void wake(brood__loop *loop) {
-    uv_async_send(&loop->gate->mail);
+    brood__bell_ring(brood__bell_hold(loop->bell));
 }
 
 static void run_all(brood__list *posts) {
@@ -76,20 +77,14 @@ static void soon_came(uv_timer_t *soon) {
     brood__list_init(&now);
     brood__list_take(&now, &loop->soon);
     brood__loop_enter(loop);
-    brood__loop_run_posts(loop); /* for which it was not woken */
     run_all(&now);
     brood__loop_leave(loop);
-    if (loop->gate && loop->launching > 0)
-        uv_timer_start(&loop->gate->soon, soon_came, SOON_MS, 0);
 }
 
+/* Once set, the timer runs out: to stop it for each that is taken off the list would cost more. */
 void brood__loop_soon(brood__loop *loop, brood__post *post) {
     brood__list_append(&loop->soon, &post->node);
-}
-
-void brood__loop_count_launching(brood__loop *loop, int change) {
-    loop->launching += (unsigned)change;
-    if (loop->launching > 0 && !uv_is_active((uv_handle_t *)&loop->gate->soon))
+    if (!uv_is_active((uv_handle_t *)&loop->gate->soon))
         uv_timer_start(&loop->gate->soon, soon_came, SOON_MS, 0);
 }
 
@@ -102,13 +97,6 @@ void brood__loop_run_posts(brood__loop *loop) {
     brood__list_take(&now, &loop->posted);
     pthread_mutex_unlock(&loop->lock);
     run_all(&now);
-}
-
-static void mail_came(uv_async_t *mail) {
-    brood__loop *loop = ((brood__gate *)mail->data)->loop;
-    brood__loop_enter(loop);
-    brood__loop_run_posts(loop);
-    brood__loop_leave(loop);
 }
 
 static void watches_ready(uv_poll_t *watches, int status, int events) {
@@ -140,16 +128,6 @@ static void init_soon(brood__gate *gate) {
     opened(gate, (uv_handle_t *)&gate->soon);
 }
 
-static int init_mail(brood__gate *gate) {
-    int r = brood__fault("uv_async_init", EMFILE);
-    if (r == 0)
-        r = uv_async_init(gate->loop->uv, &gate->mail, mail_came);
-    if (r < 0)
-        return r;
-    opened(gate, (uv_handle_t *)&gate->mail);
-    return 0;
-}
-
 static int init_watches(brood__gate *gate, int epoll) {
     int r = brood__fault("uv_poll_init", ENOMEM);
     if (r == 0)
@@ -166,23 +144,21 @@ static int open_gate(brood__loop *loop) {
     if (!gate)
         return -ENOMEM;
     gate->loop = loop;
+    brood__bell *bell = NULL;
     int epoll = brood__epoll();
-    int r = epoll < 0 ? epoll : init_mail(gate);
+    int r = epoll < 0 ? epoll : brood__bell_hang(epoll, &bell);
     if (r == 0)
         r = init_watches(gate, epoll);
     if (r == 0) {
         init_soon(gate);
         loop->gate = gate;
         loop->epoll = epoll;
+        loop->bell = bell;
         return 0;
     }
+    brood__bell_release(bell);
     brood__close(epoll);
-    if (gate->open_handles) {
-        brood__list_append(&loop->closing, &gate->node);
-        uv_close((uv_handle_t *)&gate->mail, handle_closed);
-    } else {
-        brood__free(gate);
-    }
+    brood__free(gate);
     return r;
 }
 
@@ -192,14 +168,15 @@ static void close_gate(brood__loop *loop) {
     loop->busy = 0;
     loop->later_due = false;
     brood__list_append(&loop->closing, &gate->node);
-    uv_close((uv_handle_t *)&gate->mail, handle_closed);
     uv_close((uv_handle_t *)&gate->watches, handle_closed); /* out of libuv's set at once */
     uv_close((uv_handle_t *)&gate->soon, handle_closed);
+    brood__bell_release(loop->bell);
+    loop->bell = NULL;
     brood__close(loop->epoll);
 }
 
 static bool has(const brood__gate *gate, const void *handle) {
-    return handle == &gate->mail || handle == &gate->watches || handle == &gate->soon;
+    return handle == &gate->watches || handle == &gate->soon;
 }
 
 bool brood__gate_has(const brood__loop *loop, const void *handle) {
@@ -221,27 +198,30 @@ void brood__loop_rest(brood__loop *loop) {
         close_gate(loop);
 }
 
-void brood__loop_post(brood__loop *loop, brood__post *post, bool (*watch)(brood__post *)) {
+void brood__loop_post(brood__loop *loop, brood__post *post, bool was_kept) {
+    brood__bell *bell = NULL;
     pthread_mutex_lock(&loop->lock);
+    if (brood__list_empty(&loop->posted))
+        bell = brood__bell_hold(loop->bell); /* once the lock is free, the loop may take the post, and rest */
+    post->was_kept = was_kept;
     brood__list_append(&loop->posted, &post->node);
-    post->silent = watch && !post->must_wake && watch(post);
-    if (!post->silent)
-        wake(loop); /* under the lock: once it is free, the loop may take the post, and rest */
     pthread_mutex_unlock(&loop->lock);
+    if (bell)
+        brood__bell_ring(bell);
 }
 
 bool brood__loop_take_back(brood__loop *loop, brood__post *post) {
     pthread_mutex_lock(&loop->lock);
-    bool silent = post->silent && !brood__list_empty(&post->node);
-    if (silent)
+    bool waits = post->was_kept && !brood__list_empty(&post->node);
+    if (waits)
         brood__list_remove(&post->node);
-    post->must_wake = true;
     pthread_mutex_unlock(&loop->lock);
-    return silent;
+    return waits;
 }
 
-static void set_ref(uv_handle_t *handle, bool ref) {
-    if (ref)
+static void update_ref(brood__loop *loop) {
+    uv_handle_t *handle = (uv_handle_t *)&loop->gate->watches;
+    if (loop->busy > 0 || loop->watched > 0)
         uv_ref(handle);
     else
         uv_unref(handle);
@@ -249,10 +229,10 @@ static void set_ref(uv_handle_t *handle, bool ref) {
 
 void brood__loop_busy(brood__loop *loop, int change) {
     loop->busy += (unsigned)change;
-    set_ref((uv_handle_t *)&loop->gate->mail, loop->busy > 0);
+    update_ref(loop);
 }
 
 void brood__loop_count_watched(brood__loop *loop, int change) {
     loop->watched += (unsigned)change;
-    set_ref((uv_handle_t *)&loop->gate->watches, loop->watched > 0);
+    update_ref(loop);
 }

@@ -29,8 +29,7 @@ typedef struct brood__loop_part {
 typedef struct brood__post {
     brood__list node;
     void (*run)(struct brood__post *);
-    bool silent;    /* the loop was not woken for it */
-    bool must_wake; /* but it is to be: somebody waits for it */
+    bool was_kept; /* it may be taken back */
 } brood__post;
 
 typedef struct brood__loop {
@@ -47,6 +46,7 @@ typedef struct brood__loop {
     unsigned guarded;                       /* trees that it is for */
     struct brood__gate *gate;               /* NULL: closed */
     int epoll;                              /* of watch.c, while the gate is open */
+    struct brood__bell *bell;               /* in it: something was posted */
     struct brood__watch_batch *batch;       /* that watch.c works at */
     brood__list closing;                    /* gates that are not closed yet */
     pthread_mutex_t lock;                   /* of posted */
@@ -54,7 +54,7 @@ typedef struct brood__loop {
     brood__list later;
     bool later_due; /* whoever runs `later` is under way */
     brood__list soon;
-    unsigned launching; /* starts that nobody waits for */
+    unsigned launching; /* child/launch.c's: starts that nobody waits for */
     bool ending;
     void (*on_closed)(uv_loop_t *loop, void *data);
     void *on_closed_data;
@@ -79,22 +79,16 @@ void brood__loop_rest(brood__loop *loop);
 
 /*
  * Run `post` on the loop's thread, from within uv_run. From any thread; what waits for it keeps the loop alive.
- * `watch`, if there is one, is run under the loop's lock, and may put something into the loop's epoll set: true if it has.
- * Then the loop is not woken, and what is told of that will be told after `post` has run.
  */
-void brood__loop_post(brood__loop *loop, brood__post *post, bool (*watch)(brood__post *));
-/* Take one back for which the loop was not woken: true. Else it will be. */
+void brood__loop_post(brood__loop *loop, brood__post *post, bool was_kept);
+/* On the loop's thread: take one back that was kept, and has not run yet: true. */
 bool brood__loop_take_back(brood__loop *loop, brood__post *post);
 /* Run what was posted. */
 void brood__loop_run_posts(brood__loop *loop);
 /* The same from the loop's own thread, once whatever calls this has returned. Keeps the loop alive until then. */
 void brood__loop_later(brood__loop *loop, brood__post *post);
 
-/*
- * Starts that nobody waits for: as long as there are any, a loop that runs looks every 50 ms whether it knows all of them,
- * and runs what is to be run soon. It is not kept alive for that.
- */
-void brood__loop_count_launching(brood__loop *loop, int change);
+/* Run `post` within 50 ms, if the loop runs that long: it is not kept alive for that. */
 void brood__loop_soon(brood__loop *loop, brood__post *post);
 
 /* Whether a libuv handle is one of the gate's. */

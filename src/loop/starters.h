@@ -5,13 +5,13 @@
 #ifndef BROOD_LOOP_STARTERS_H
 #define BROOD_LOOP_STARTERS_H
 
-#include "loop/loop.h"
+#include "loop/keeper.h"
 
 typedef struct brood__job {
     brood__list node;
     void (*work)(struct brood__job *); /* on a starter thread */
     brood__post done;                  /* then on the loop's */
-    bool (*watch)(brood__post *);      /* as in brood__loop_post; may be NULL */
+    brood__kept kept;                  /* but what came of it may be looked after for a while */
     bool is_short;                     /* its work waits for nobody: another can wait for that */
     brood__loop *loop;
     bool waiting; /* guarded by the starters' lock */
@@ -22,5 +22,8 @@ int brood__starters_submit(brood__job *job);
 
 /* Take a job back if nobody has begun it: true, and `done` will not be posted. */
 bool brood__starters_cancel(brood__job *job);
+
+/* Whether all threads are asleep, and keep nothing: what they had open is closed. For tests. */
+bool brood__starters_are_idle(void);
 
 #endif

@@ -4,7 +4,7 @@
  */
 #include "loop/watch.h"
 
-#include "base/fault.h"
+#include "base/sys.h"
 
 #include <errno.h>
 
@@ -20,26 +20,12 @@ static void count_refs(brood__loop *loop, const brood__watch *w, int change) {
         brood__loop_count_watched(loop, change);
 }
 
-static int list(brood__watch *w, int fd) {
-    struct epoll_event event = {.events = w->events, .data.ptr = w};
-    int r = brood__fault("epoll_ctl", ENOMEM);
-    return r < 0 || epoll_ctl(w->loop->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? r : -errno;
-}
-
-int brood__watch_list(brood__watch *w, int fd) {
-    int r = list(w, fd);
-    w->listed = r == 0;
-    w->listed_fd = fd;
-    return r;
-}
-
 int brood__watch_start(brood__watch *w) {
     if (w->waiting)
         return 0;
-    int r = w->listed ? 0 : list(w, w->fd);
+    int r = brood__epoll_add(w->loop->epoll, w->fd, w->events, w);
     if (r < 0)
         return r;
-    w->listed = false;
     w->waiting = true;
     count_refs(w->loop, w, 1);
     return 0;
@@ -54,13 +40,11 @@ static void forget_events(const brood__watch *w) {
 }
 
 void brood__watch_stop(brood__watch *w) {
-    if (!w->waiting && !w->listed)
+    if (!w->waiting)
         return;
-    int fd = w->listed ? w->listed_fd : w->fd;
-    epoll_ctl(w->loop->epoll, EPOLL_CTL_DEL, fd, NULL); /* its close would not do: a forked host has a duplicate */
-    if (w->waiting)
-        count_refs(w->loop, w, -1);
-    w->waiting = w->listed = false;
+    epoll_ctl(w->loop->epoll, EPOLL_CTL_DEL, w->fd, NULL); /* its close would not do: a forked host has a duplicate */
+    w->waiting = false;
+    count_refs(w->loop, w, -1);
     forget_events(w);
 }
 
@@ -91,10 +75,11 @@ void brood__watch_dispatch(brood__loop *loop) {
         loop->batch->count = 0; /* of a uv_run that we are inside of: what is still ready is told again */
     batch.at = 0;
     loop->batch = &batch;
-    brood__loop_run_posts(loop); /* which may be of whoever is to be told now */
+    brood__loop_run_posts(
+        loop); /* whether or not the bell has rung, which is told once: perhaps to that other uv_run */
     for (; batch.at < batch.count; batch.at++) {
         brood__watch *w = batch.events[batch.at].data.ptr;
-        if (w && w->waiting) /* else it is listed, and told again */
+        if (w)
             w->ready(w);
     }
     loop->batch = NULL;

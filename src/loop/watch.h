@@ -15,18 +15,11 @@ typedef struct brood__watch {
     int fd;                               /* -1: none yet, or no more; the owner's to close, once it has stopped */
     uint32_t events;                      /* EPOLLIN, EPOLLOUT or EPOLLPRI; errors and hang-ups are always seen */
     bool waiting;
-    bool listed; /* another thread has put it into the set, as it was to be started: it is told once it has been */
-    int listed_fd;
     bool unreffed; /* does not keep the loop alive */
 } brood__watch;
 
 /* The loop must be active from the first start to the last stop. */
 int brood__watch_start(brood__watch *w);
-/*
- * For another thread, under the loop's lock: put this descriptor into the set, which `w` is about to be started with. It
- * must have been by the time that it is told of, or stopped. Unlike it, `w` may have no descriptor until then.
- */
-int brood__watch_list(brood__watch *w, int fd);
 /* At once: `ready` is not called any more, not even for what epoll has told already. */
 void brood__watch_stop(brood__watch *w);
 /* Watch from now on what the other watches, instead of its own: that cannot fail. Both wait. */
