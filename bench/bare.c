@@ -3,8 +3,9 @@
  * calls that brood makes? One epoll, pipes, pidfds; no library. `inline` starts on the thread that watches, `threads`
  * is two such loops side by side, each with half of the work, `handover` has a second thread start, woken by a
  * condition variable, which tells by an eventfd that it has. `ahead` is `inline` without waiting until a program runs.
+ * `kept` has a second thread do all that, woken by an eventfd, which tells by another what has ended.
  *
- *     bench-bare inline|threads|handover|ahead N CONCURRENCY MB PROGRAM [ARG...]
+ *     bench-bare inline|threads|handover|ahead|kept N CONCURRENCY MB PROGRAM [ARG...]
  */
 #include "bare.h"
 
@@ -35,9 +36,13 @@ typedef struct loop {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     int event_fd;
+    /* kept: the same, and who is to be woken has been */
+    bool keeps, is_woken_here, is_woken_there;
+    int there_fd, here_epoll_fd;
+    unsigned *taken;
 } loop;
 
-enum { OUTPUT, PROCESS, STARTED };
+enum { OUTPUT, PROCESS, STARTED, ASKED };
 
 /** What an event says: the job in the upper half, which of its two descriptors in the lower. */
 static void watch(const loop *l, int fd, unsigned index, unsigned which) {
@@ -98,10 +103,30 @@ static void watch_started(loop *l) {
     pthread_mutex_unlock(&l->lock);
 }
 
+static void ring(int event_fd) {
+    if (write(event_fd, &(uint64_t){1}, 8) != 8)
+        bench_fail("eventfd", strerror(errno));
+}
+
+/** For the thread that keeps all. */
+static void ask_for(loop *l, unsigned index) {
+    pthread_mutex_lock(&l->lock);
+    l->asked[(l->asked_first + l->asked_count++) % l->c] = index;
+    bool rings = !l->is_woken_there;
+    l->is_woken_there = true;
+    pthread_mutex_unlock(&l->lock);
+    if (rings)
+        ring(l->there_fd);
+}
+
 static void start(loop *l, unsigned index) {
     l->jobs[index].since_ns = bench_now_ns();
     l->started++;
     l->running++;
+    if (l->keeps) {
+        ask_for(l, index);
+        return;
+    }
     if (!l->hands_over) {
         start_program(l, index);
         watch_program(l, index);
@@ -118,16 +143,20 @@ static void open_ahead(loop *l) {
         l->jobs[i].stack = bare_stack_new();
 }
 
-static void open_handover(loop *l) {
+static void open_thread(loop *l, void *(*main)(void *)) {
     pthread_t thread;
-    l->hands_over = true;
     l->asked = calloc(l->c, sizeof *l->asked);
     l->told = calloc(l->c, sizeof *l->told);
+    if (!l->asked || !l->told || pthread_mutex_init(&l->lock, NULL) != 0 || pthread_cond_init(&l->wake, NULL) != 0 ||
+        pthread_create(&thread, NULL, main, l) != 0)
+        bench_fail("thread", "cannot be made");
+}
+
+static void open_handover(loop *l) {
+    l->hands_over = true;
     l->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     watch(l, l->event_fd, 0, STARTED);
-    if (pthread_mutex_init(&l->lock, NULL) != 0 || pthread_cond_init(&l->wake, NULL) != 0 ||
-        pthread_create(&thread, NULL, start_what_is_asked, l) != 0)
-        bench_fail("thread", "cannot be made");
+    open_thread(l, start_what_is_asked);
 }
 
 static void read_output(loop *l, job *j) {
@@ -143,6 +172,105 @@ static void read_output(loop *l, job *j) {
 static void collect(loop *l, job *j) {
     epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, j->child.pidfd, NULL);
     bare_reap(&j->child);
+}
+
+/* --- kept --- */
+
+static void start_asked(loop *l) {
+    uint64_t ignored;
+    if (read(l->there_fd, &ignored, 8) != 8)
+        return;
+    pthread_mutex_lock(&l->lock);
+    l->is_woken_there = false;
+    while (l->asked_count > 0) {
+        unsigned index = l->asked[l->asked_first++ % l->c];
+        l->asked_count--;
+        pthread_mutex_unlock(&l->lock);
+        start_program(l, index);
+        watch_program(l, index);
+        pthread_mutex_lock(&l->lock);
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void tell(loop *l, const unsigned *ended, unsigned count) {
+    pthread_mutex_lock(&l->lock);
+    for (unsigned i = 0; i < count; i++)
+        l->told[l->told_count++] = ended[i];
+    bool rings = !l->is_woken_here;
+    l->is_woken_here = true;
+    pthread_mutex_unlock(&l->lock);
+    if (rings)
+        ring(l->event_fd);
+}
+
+static void *keep(void *arg) {
+    loop *l = arg;
+    for (;;) {
+        struct epoll_event events[128];
+        unsigned ended[128], ended_count = 0;
+        int count = epoll_wait(l->epoll_fd, events, 128, -1);
+        for (int i = 0; i < count; i++) {
+            unsigned index = (unsigned)(events[i].data.u64 >> 32), which = (unsigned)(events[i].data.u64 & 3);
+            job *j = &l->jobs[index];
+            if (which == ASKED) {
+                start_asked(l);
+                continue;
+            }
+            if (which == OUTPUT)
+                read_output(l, j);
+            else
+                collect(l, j);
+            if (j->out_fd < 0 && j->child.pidfd < 0)
+                ended[ended_count++] = index;
+        }
+        if (ended_count > 0)
+            tell(l, ended, ended_count);
+    }
+    return NULL;
+}
+
+static void open_keeper(loop *l) {
+    struct epoll_event event = {.events = EPOLLIN};
+    open_ahead(l);
+    l->keeps = true;
+    l->taken = calloc(l->c, sizeof *l->taken);
+    l->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->there_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->here_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_ctl(l->here_epoll_fd, EPOLL_CTL_ADD, l->event_fd, &event) < 0)
+        bench_fail("epoll_ctl", strerror(errno));
+    watch(l, l->there_fd, 0, ASKED);
+    open_thread(l, keep);
+}
+
+static void take_told(loop *l) {
+    uint64_t ignored;
+    if (read(l->event_fd, &ignored, 8) != 8)
+        return;
+    pthread_mutex_lock(&l->lock);
+    l->is_woken_here = false;
+    unsigned *told = l->told, count = l->told_count;
+    l->told = l->taken;
+    l->taken = told;
+    l->told_count = 0;
+    pthread_mutex_unlock(&l->lock);
+    for (unsigned i = 0; i < count; i++) {
+        l->took_us[l->done++] = (uint32_t)((bench_now_ns() - l->jobs[told[i]].since_ns) / 1000);
+        l->running--;
+        if (l->started < l->n)
+            start(l, told[i]);
+    }
+}
+
+static void run_kept(loop *l) {
+    for (unsigned i = 0; i < l->c && l->started < l->n; i++)
+        start(l, i);
+    while (l->running > 0) {
+        struct epoll_event event;
+        if (epoll_wait(l->here_epoll_fd, &event, 1, -1) > 0)
+            take_told(l);
+    }
 }
 
 static void *run(void *arg) {
@@ -190,7 +318,7 @@ static void loop_again(loop *l, unsigned n, uint32_t *took_us) {
 
 int main(int argc, char **argv) {
     if (argc < 6)
-        bench_fail("usage", "bench-bare inline|threads|handover|ahead N CONCURRENCY MB PROGRAM [ARG...]");
+        bench_fail("usage", "bench-bare inline|threads|handover|ahead|kept N CONCURRENCY MB PROGRAM [ARG...]");
     bool threads = strcmp(argv[1], "threads") == 0;
     bench_run r = {.peer = "bare",
                    .variant = argv[1],
@@ -208,6 +336,8 @@ int main(int argc, char **argv) {
         open_handover(&here);
     if (strcmp(argv[1], "ahead") == 0)
         open_ahead(&here);
+    if (strcmp(argv[1], "kept") == 0)
+        open_keeper(&here);
 
     while (bench_next_round()) {
         pthread_t thread;
@@ -216,7 +346,10 @@ int main(int argc, char **argv) {
         loop_again(&there, half, r.took_us + (r.n - half));
         if (half > 0 && pthread_create(&thread, NULL, run, &there) != 0)
             bench_fail("thread", "cannot be made");
-        run(&here);
+        if (here.keeps)
+            run_kept(&here);
+        else
+            run(&here);
         if (half > 0)
             pthread_join(thread, NULL);
         r.taken = r.n;
