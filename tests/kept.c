@@ -1,7 +1,9 @@
 /* Programs that a starter thread looks after until they have ended: what is answered is what a loop would have heard. */
+#include "base/fault.h"
 #include "harness/ahead.h"
 #include "loop/starters.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -205,6 +207,56 @@ TEST(kept_signals_its_end_to_the_host) {
     WAIT_UNTIL(brood__starters_are_idle());
     CHECK_GT(signals_here, 0);
     CHECK_EQ(signals_elsewhere, 0);
+}
+
+/* One that waits for the ends of its own children by sigwait, or a signalfd. */
+TEST(kept_leaves_the_host_its_sigchld) {
+    WARM();
+    sigset_t sigchld, pending;
+    sigemptyset(&sigchld);
+    sigaddset(&sigchld, SIGCHLD);
+    CHECK_EQ(pthread_sigmask(SIG_BLOCK, &sigchld, NULL), 0);
+    for (int i = 0; i < 20; i++) {
+        pid_t own = fork();
+        if (own == 0)
+            _exit(0);
+        WAIT_UNTIL(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD));
+        EXEC(a, .args = BROOD_ARGS(CHILD, "exit", "0"));
+        RUN();
+        CHECK_EQ(a->result.exit.code, 0);
+        CHECK_EQ(sigtimedwait(&sigchld, NULL, &(struct timespec){0}), SIGCHLD);
+        CHECK_EQ(waitpid(own, NULL, 0), own);
+    }
+}
+
+/* Where it cannot be watched when it is taken back, it is ended, and that is told from within uv_run. */
+TEST(kept_cannot_be_taken_back) {
+    if (!BROOD_FAULTS)
+        SKIP("a build without injected failures");
+    WARM();
+    for (int closes = 0; closes < 2; closes++) {
+        const char *trace = test_path(t, test_format("trace %d", closes));
+        brood_abort *abort;
+        CHECK_EQ(brood_abort_new(&abort), 0);
+        DEFER(brood_abort_free, abort);
+        EXEC(a, .args = BROOD_ARGS(CHILD, "touch", trace, "pause"), .abort = abort);
+        WAIT_UNTIL(access(trace, F_OK) == 0);
+        if (closes) {
+            brood__fault_arm(1, ENOMEM);
+            CHECK_EQ(brood_loop_close(t->loop, NULL, NULL), 0);
+            CHECK_EQ(a->count, 0);
+            RUN();
+            CHECK_EQ(a->count, 0);
+            continue;
+        }
+        brood_abort_now(abort);
+        brood__fault_arm(1, ENOMEM);
+        RUN();
+        brood__fault_arm(0, 0);
+        CHECK_EQ(a->count, 1);
+        CHECK(a->result.exit.reason == BROOD_REASON_NOT_STARTED || a->result.exit.reason == BROOD_REASON_ABORTED);
+    }
+    brood__fault_arm(0, 0);
 }
 
 /* Where the host takes every status, too. */

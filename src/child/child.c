@@ -165,7 +165,7 @@ void brood__child_cancel_start(brood_child *c) {
 }
 
 void brood__child_stop(brood_child *c, brood_reason reason) {
-    brood__child_settle(c);
+    brood__child_settle(c); /* which tells nothing yet, so that it is still there */
     bool gone = c->state != BROOD__STARTING && c->owned.process.pidfd < 0;
     bool never = gone || c->state >= BROOD__ENDED || (c->let_live && c->state != BROOD__STARTING);
     if (never || !brood__deadlines_stop(&c->deadlines, brood__now_us(), reason))

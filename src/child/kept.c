@@ -11,26 +11,41 @@
 #include "base/sys.h"
 
 #include <errno.h>
+#include <signal.h>
 
 enum { PROCESS, FIRST_OUTPUT }; /* of its ends */
 #define ROOM (BROOD__CHILD_STACK / (BROOD__KEPT_ENDS - 1))
 
-static brood__news hear(brood__job *job, brood__kept_end *end) {
-    brood__start_job *start = BROOD__OUTER(job, brood__start_job, job);
+/* What is there now, or `all` that is; and whether anything may follow. */
+static brood__news read_output(brood__start_job *start, size_t which, bool all) {
     brood__kept_child *kept = &start->kept;
-    size_t which = (size_t)(end - job->kept.ends);
-    if (which == PROCESS)
-        return BROOD__THAT_IS_ALL;
-    if (!brood__ahead_has_left(start->plan.ahead))
-        return BROOD__FOR_THE_LOOP;
     size_t *len = &kept->heard[which - FIRST_OUTPUT].len;
-    ssize_t n = brood__read(end->fd, kept->heard[which - FIRST_OUTPUT].bytes + *len, kept->most - *len);
+    ssize_t n;
+    do {
+        n = brood__read(start->job.kept.ends[which].fd, kept->heard[which - FIRST_OUTPUT].bytes + *len,
+                        kept->most - *len);
+        if (n > 0)
+            *len += (size_t)n;
+    } while (all && n > 0 && *len < kept->most);
     if (n == 0)
         return BROOD__THAT_IS_ALL;
-    if (n < 0)
-        return n == -EAGAIN ? BROOD__MORE_TO_COME : BROOD__FOR_THE_LOOP;
-    *len += (size_t)n;
-    return *len < kept->most ? BROOD__MORE_TO_COME : BROOD__FOR_THE_LOOP;
+    return n == -EAGAIN || (n > 0 && *len < kept->most) ? BROOD__MORE_TO_COME : BROOD__FOR_THE_LOOP;
+}
+
+/* It has ended, and with it its output, unless somebody else holds that. */
+static brood__news hear_end(brood__start_job *start) {
+    for (size_t which = FIRST_OUTPUT; which < start->job.kept.end_count; which++)
+        if (start->job.kept.ends[which].fd >= 0 && read_output(start, which, true) != BROOD__THAT_IS_ALL)
+            return BROOD__FOR_THE_LOOP;
+    return BROOD__COMPLETE;
+}
+
+static brood__news hear(brood__job *job, brood__kept_end *end) {
+    brood__start_job *start = BROOD__OUTER(job, brood__start_job, job);
+    size_t which = (size_t)(end - job->kept.ends);
+    if (!brood__ahead_has_left(start->plan.ahead))
+        return BROOD__FOR_THE_LOOP;
+    return which == PROCESS ? hear_end(start) : read_output(start, which, false);
 }
 
 static void complete(brood__job *job) {
@@ -58,6 +73,8 @@ static bool tells_more_than_result(const brood_child *c) {
 void brood__child_may_be_kept(brood_child *c, brood__start_job *start) {
     if (c->stream_count > BROOD__KEPT_ENDS - 1 || tells_more_than_result(c))
         return;
+    sigset_t blocked;
+    start->job.host_takes_sigchld = pthread_sigmask(SIG_BLOCK, NULL, &blocked) == 0 && !sigismember(&blocked, SIGCHLD);
     start->kept.most = c->collector.limit < ROOM ? c->collector.limit : ROOM;
     start->job.kept.hear = hear;
     start->job.kept.complete = complete;

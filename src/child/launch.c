@@ -64,7 +64,8 @@ void brood__start_job_drop_room(brood__start_job *start) {
 void brood__child_launching(brood_child *c, brood__start_job *start) {
     c->launch = start;
     start->job.done.run = look;
-    brood__loop_soon(c->loop, &start->job.done);
+    if (!start->kept.has_ended)
+        brood__loop_soon(c->loop, &start->job.done);
 }
 
 static void end_launch(brood_child *c) {

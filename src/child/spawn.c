@@ -103,15 +103,18 @@ static void start_work(brood__job *job) {
     brood__child_keep(start);
 }
 
-static void start_done(brood__post *post) {
-    brood__start_job *start = brood__child_end_job(post);
-    brood_child *c = start->child;
+static int take_start(brood_child *c, brood__start_job *start) {
+    if (start->result < 0)
+        return start->result;
+    if (!start->kept.has_ended)
+        return take_process(c, &start->plan, &start->owned, &start->failure);
+    brood__child_take_ended(c, start);
+    return 0;
+}
+
+/* `r`: what taking it came to. */
+static void started(brood_child *c, brood__start_job *start, int r) {
     brood__child_pin(c);
-    int r = start->result;
-    if (r == 0 && start->kept.has_ended)
-        brood__child_take_ended(c, start);
-    else if (r == 0)
-        r = take_process(c, &start->plan, &start->owned, &start->failure);
     bool launching = r == 0 && start->plan.ahead && start->plan.ahead->under_way;
     if (launching)
         brood__child_launching(c, start);
@@ -128,17 +131,28 @@ static void start_done(brood__post *post) {
     brood__child_unpin(c);
 }
 
-void brood__child_settle(brood_child *c) {
-    if (!c->job || !c->job->kept.most)
-        return;
-    if (brood__keeper_recall(&c->job->job) || brood__loop_take_back(c->loop, &c->job->job.done))
-        start_done(&c->job->job.done);
+static void start_done(brood__post *post) {
+    brood__start_job *start = brood__child_end_job(post);
+    started(start->child, start, take_start(start->child, start));
 }
 
 /* Answer from within uv_run, as if a starter had failed. */
 static void fail_later(brood_child *c, int r) {
     c->job->result = r;
     brood__loop_later(c->loop, &c->job->job.done);
+}
+
+void brood__child_settle(brood_child *c) {
+    brood__start_job *start = c->job;
+    if (!start || !start->kept.most)
+        return;
+    if (!brood__keeper_recall(&start->job) && !brood__loop_take_back(c->loop, &start->job.done))
+        return;
+    int r = take_start(c, start);
+    if (r < 0)
+        fail_later(c, r);
+    else
+        started(c, brood__child_end_job(&start->job.done), r);
 }
 
 static void begin_start(brood_child *c, brood__start_job *start) {

@@ -213,8 +213,10 @@ void brood__loop_post(brood__loop *loop, brood__post *post, bool was_kept) {
 bool brood__loop_take_back(brood__loop *loop, brood__post *post) {
     pthread_mutex_lock(&loop->lock);
     bool waits = post->was_kept && !brood__list_empty(&post->node);
-    if (waits)
+    if (waits) {
         brood__list_remove(&post->node);
+        post->was_kept = false;
+    }
     pthread_mutex_unlock(&loop->lock);
     return waits;
 }

@@ -61,7 +61,6 @@ static bool watch_all(const brood__keeper *k, brood__job *job) {
         stop_watching_all(k, kept);
         return false;
     }
-    kept->untold = kept->end_count;
     return true;
 }
 
@@ -71,7 +70,7 @@ static bool watch_all(const brood__keeper *k, brood__job *job) {
 static void release(brood__keeper *k, brood__job *job) {
     stop_watching_all(k, &job->kept);
     brood__list_remove(&job->node);
-    atomic_store(&job->kept.keeper, NULL);
+    job->kept.is_kept = false;
     for (int i = k->batch.at; i < k->batch.count; i++) {
         brood__kept_end *end = k->batch.events[i].data.ptr;
         if (end && end->job == job)
@@ -107,6 +106,7 @@ bool brood__keeper_take(brood__keeper *k, brood__job *job) {
         if (brood__list_empty(&k->jobs))
             k->next_us = job->kept.until_us;
         brood__list_append(&k->jobs, &job->node);
+        job->kept.is_kept = true;
         atomic_store(&job->kept.keeper, k);
         if (atomic_load(&job->kept.unwanted)) { /* since just now: one of both sees what the other has written */
             release(k, job);
@@ -124,7 +124,7 @@ bool brood__keeper_recall(brood__job *job) {
     if (!k)
         return false;
     pthread_mutex_lock(&k->lock);
-    bool kept = atomic_load(&job->kept.keeper) == k;
+    bool kept = job->kept.is_kept;
     if (kept) {
         release(k, job);
         k->recalls++;
@@ -144,11 +144,11 @@ static void hear_end(brood__keeper *k, brood__kept_end *end) {
         return;
     if (news == BROOD__THAT_IS_ALL) {
         stop_watching(k, end);
-        if (--job->kept.untold > 0)
-            return;
-        job->kept.complete(job);
+        return;
     }
     give(k, job);
+    if (news == BROOD__COMPLETE)
+        job->kept.complete(job);
 }
 
 static brood__job *oldest(const brood__keeper *k) {

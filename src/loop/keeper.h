@@ -17,12 +17,13 @@ typedef enum brood__news {
     BROOD__MORE_TO_COME,
     BROOD__THAT_IS_ALL,  /* of this end */
     BROOD__FOR_THE_LOOP, /* the job is the loop's, as it is */
+    BROOD__COMPLETE,     /* the same, once it has been completed */
 } brood__news;
 
 /* A descriptor that is waited for. */
 typedef struct brood__kept_end {
     struct brood__job *job;
-    int fd; /* -1: it has told all; the job's to close */
+    int fd; /* -1: it is not waited for any more; the job's to close */
 } brood__kept_end;
 
 /* The part of a job that is about being kept. Its work fills in the descriptors; without any it is not kept. */
@@ -31,11 +32,11 @@ typedef struct brood__kept {
     size_t end_count;
     /* On the starter thread, and whoever takes the job back waits meanwhile: an end can be read. */
     brood__news (*hear)(struct brood__job *, brood__kept_end *);
-    /* The same: all ends have told all. Then the job is the loop's. */
+    /* The same: no end is waited for any more, and may be closed. */
     void (*complete)(struct brood__job *);
-    _Atomic(struct brood__keeper *) keeper; /* NULL: nobody keeps it */
-    atomic_bool unwanted;                   /* nor is anybody to */
-    size_t untold;                          /* ends */
+    _Atomic(struct brood__keeper *) keeper; /* it was ever kept: by this one */
+    bool is_kept;                           /* it still is, and not yet posted; under the keeper's lock */
+    atomic_bool unwanted;                   /* nobody is to begin to keep it */
     uint64_t until_us;
 } brood__kept;
 

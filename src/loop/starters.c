@@ -1,6 +1,7 @@
 /*
  * A queue and a few threads. A fork of the host leaves its child with the memory of the queue but none of the threads,
- * and perhaps with a lock that nobody will ever free: so the whole is kept behind one pointer, which is forgotten there.
+ * and perhaps with a lock that nobody will ever free: so the whole is kept behind one pointer, marked with its pid, and
+ * a process that finds another's makes its own.
  */
 #include "loop/starters.h"
 
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define MOST_THREADS 4
 #define MOST_IN_A_ROW 8 /* jobs, before it looks at what became of those before */
@@ -25,10 +27,11 @@ typedef struct starter {
     bool woken;
     brood__keeper keeper;
     int in_a_row;
-    bool takes_sigchld;
+    bool takes_sigchld, may_take_sigchld;
 } starter;
 
 typedef struct starters {
+    pid_t pid;
     pthread_mutex_t lock;
     brood__list queue, sleepers; /* the last to have fallen asleep is the first to be woken: it is at hand */
     int threads, queued, most;
@@ -36,14 +39,6 @@ typedef struct starters {
 } starters;
 
 static _Atomic(starters *) current;
-
-static void forget_in_fork(void) {
-    atomic_store(&current, NULL);
-}
-
-__attribute__((constructor)) static void watch_for_forks(void) {
-    pthread_atfork(NULL, NULL, forget_in_fork);
-}
 
 static int core_count(void) {
     cpu_set_t set;
@@ -54,11 +49,12 @@ static int core_count(void) {
 /* Never freed, and so not brood__alloc'ed: the threads live as long as the host, whatever its hooks say. */
 static starters *get(void) {
     starters *s = atomic_load(&current);
-    if (s)
+    if (s && s->pid == getpid())
         return s;
     starters *fresh = calloc(1, sizeof *fresh);
     if (!fresh)
         return NULL;
+    fresh->pid = getpid();
     fresh->most = core_count();
     pthread_mutex_init(&fresh->lock, NULL);
     brood__list_init(&fresh->queue);
@@ -119,11 +115,13 @@ static void take_sigchld(starter *self, bool takes) {
 
 /*
  * The end of a process is signalled to the thread that has started it. If that blocks the signal, another thread of the
- * host's is interrupted, to find that there is nothing to do; if it does not, the kernel knows. But a handler of the host's
- * is not to run here: so this is looked at again and again, and only as long as something is kept, which is not long.
+ * host's, which does not, is interrupted to find that there is nothing to do; if it does not block it, the kernel knows.
+ * But where the host's blocks it as well, somebody may wait for it elsewhere, and is not to lose it; and a handler is not
+ * to run here. That is looked at again and again, since it may change, and only as long as something is kept.
  */
 static void follow_sigchld(starter *self) {
-    take_sigchld(self, brood__keeper_has_any(&self->keeper) && !somebody_handles_sigchld());
+    bool takes = self->may_take_sigchld && brood__keeper_has_any(&self->keeper);
+    take_sigchld(self, takes && !somebody_handles_sigchld());
 }
 
 static void sleep_until_woken(starters *s, starter *self) {
@@ -195,8 +193,11 @@ static void *run(void *arg) {
             find_thread(s, &other);
         pthread_mutex_unlock(&s->lock);
         wake(&other);
-        if (!is_short)
+        self.may_take_sigchld = job->host_takes_sigchld;
+        if (!is_short) {
             brood__keeper_give_all(&self.keeper);
+            take_sigchld(&self, false);
+        }
         job->work(job);
         if (!brood__keeper_take(&self.keeper, job))
             brood__loop_post(job->loop, &job->done, false);
@@ -265,7 +266,7 @@ bool brood__starters_cancel(brood__job *job) {
 
 bool brood__starters_are_idle(void) {
     starters *s = atomic_load(&current);
-    if (!s)
+    if (!s || s->pid != getpid())
         return true;
     pthread_mutex_lock(&s->lock);
     int busy = s->threads;

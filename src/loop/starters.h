@@ -13,6 +13,7 @@ typedef struct brood__job {
     brood__post done;                  /* then on the loop's */
     brood__kept kept;                  /* but what came of it may be looked after for a while */
     bool is_short;                     /* its work waits for nobody: another can wait for that */
+    bool host_takes_sigchld;           /* the thread that it comes from does not block it */
     brood__loop *loop;
     bool waiting; /* guarded by the starters' lock */
 } brood__job;
