@@ -1,3 +1,4 @@
+/* Bells: an eventfd, and who holds it. Nothing is read from it: it only ever rings. */
 #include "loop/bell.h"
 
 #include "base/memory.h"

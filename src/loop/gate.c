@@ -1,7 +1,8 @@
 /*
- * The gate: the handles by which libuv calls brood, and what is put off until it does. One is for the epoll set that all
- * watched descriptors are in, with the bell that other threads ring; the other for what is not urgent. (An uv_async_t would
- * do what a bell does; but the loop spins when it is quicker than whoever has woken it.)
+ * The gate: the handles by which libuv calls brood, and what is put off until it does. One is for what the loop's own
+ * thread puts off, which libuv tells before whatever else it finds; one for the epoll set that all watched descriptors are
+ * in, with the bell that other threads ring; one for what is not urgent. (An uv_async_t would do what a bell does; but
+ * from another thread the loop spins when it is quicker than whoever has woken it.)
  */
 #include "loop/loop.h"
 
@@ -16,6 +17,7 @@
 /* An allocation of its own, since a new gate may be opened while the last is still closing. */
 typedef struct brood__gate {
     brood__list node; /* in loop->closing */
+    uv_async_t later;
     uv_poll_t watches;
     uv_timer_t soon;
     brood__loop *loop;
@@ -23,7 +25,7 @@ typedef struct brood__gate {
 } brood__gate;
 
 static void wake(brood__loop *loop) {
-    brood__bell_ring(brood__bell_hold(loop->bell));
+    uv_async_send(&loop->gate->later);
 }
 
 static void run_all(brood__list *posts) {
@@ -47,7 +49,9 @@ static void run_later(brood__loop *loop) {
     run_all(&now);
 }
 
+/* Held, since a uv_run within a callback may close all that is here. */
 void brood__loop_enter(brood__loop *loop) {
+    brood__loop_hold(loop);
     loop->depth++;
 }
 
@@ -57,6 +61,7 @@ void brood__loop_leave(brood__loop *loop) {
     loop->depth--;
     if (loop->later_due)
         wake(loop);
+    brood__loop_release(loop);
 }
 
 void brood__loop_later(brood__loop *loop, brood__post *post) {
@@ -99,6 +104,12 @@ void brood__loop_run_posts(brood__loop *loop) {
     run_all(&now);
 }
 
+static void later_came(uv_async_t *later) {
+    brood__loop *loop = ((brood__gate *)later->data)->loop;
+    brood__loop_enter(loop);
+    brood__loop_leave(loop);
+}
+
 static void watches_ready(uv_poll_t *watches, int status, int events) {
     brood__loop *loop = ((brood__gate *)watches->data)->loop;
     (void)status, (void)events;
@@ -128,6 +139,16 @@ static void init_soon(brood__gate *gate) {
     opened(gate, (uv_handle_t *)&gate->soon);
 }
 
+static int init_later(brood__gate *gate) {
+    int r = brood__fault("uv_async_init", EMFILE);
+    if (r == 0)
+        r = uv_async_init(gate->loop->uv, &gate->later, later_came);
+    if (r < 0)
+        return r;
+    opened(gate, (uv_handle_t *)&gate->later);
+    return 0;
+}
+
 static int init_watches(brood__gate *gate, int epoll) {
     int r = brood__fault("uv_poll_init", ENOMEM);
     if (r == 0)
@@ -148,6 +169,8 @@ static int open_gate(brood__loop *loop) {
     int epoll = brood__epoll();
     int r = epoll < 0 ? epoll : brood__bell_hang(epoll, &bell);
     if (r == 0)
+        r = init_later(gate);
+    if (r == 0)
         r = init_watches(gate, epoll);
     if (r == 0) {
         init_soon(gate);
@@ -158,7 +181,12 @@ static int open_gate(brood__loop *loop) {
     }
     brood__bell_release(bell);
     brood__close(epoll);
-    brood__free(gate);
+    if (gate->open_handles) {
+        brood__list_append(&loop->closing, &gate->node);
+        uv_close((uv_handle_t *)&gate->later, handle_closed);
+    } else {
+        brood__free(gate);
+    }
     return r;
 }
 
@@ -168,6 +196,7 @@ static void close_gate(brood__loop *loop) {
     loop->busy = 0;
     loop->later_due = false;
     brood__list_append(&loop->closing, &gate->node);
+    uv_close((uv_handle_t *)&gate->later, handle_closed);
     uv_close((uv_handle_t *)&gate->watches, handle_closed); /* out of libuv's set at once */
     uv_close((uv_handle_t *)&gate->soon, handle_closed);
     brood__bell_release(loop->bell);
@@ -176,7 +205,7 @@ static void close_gate(brood__loop *loop) {
 }
 
 static bool has(const brood__gate *gate, const void *handle) {
-    return handle == &gate->watches || handle == &gate->soon;
+    return handle == &gate->later || handle == &gate->watches || handle == &gate->soon;
 }
 
 bool brood__gate_has(const brood__loop *loop, const void *handle) {
