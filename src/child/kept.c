@@ -6,7 +6,6 @@
  */
 #include "child/child.h"
 
-#include "base/clock.h"
 #include "base/hooks.h"
 #include "base/sys.h"
 

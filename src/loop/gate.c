@@ -250,20 +250,11 @@ bool brood__loop_take_back(brood__loop *loop, brood__post *post) {
     return waits;
 }
 
-static void update_ref(brood__loop *loop) {
+void brood__loop_busy(brood__loop *loop, int change) {
     uv_handle_t *handle = (uv_handle_t *)&loop->gate->watches;
-    if (loop->busy > 0 || loop->watched > 0)
+    loop->busy += (unsigned)change;
+    if (loop->busy > 0)
         uv_ref(handle);
     else
         uv_unref(handle);
-}
-
-void brood__loop_busy(brood__loop *loop, int change) {
-    loop->busy += (unsigned)change;
-    update_ref(loop);
-}
-
-void brood__loop_count_watched(brood__loop *loop, int change) {
-    loop->watched += (unsigned)change;
-    update_ref(loop);
 }

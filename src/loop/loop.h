@@ -35,11 +35,10 @@ typedef struct brood__post {
 typedef struct brood__loop {
     brood__list node; /* in the registry */
     uv_loop_t *uv;
-    unsigned holds;   /* objects that live here */
-    unsigned active;  /* those of them that are watching, or have handles open or posts under way */
-    unsigned busy;    /* starts and posts under way that keep the loop alive */
-    unsigned watched; /* watches that keep the loop alive */
-    unsigned depth;   /* callbacks of brood that are running */
+    unsigned holds;  /* objects that live here */
+    unsigned active; /* those of them that are watching, or have handles open or posts under way */
+    unsigned busy;   /* watches, and starts and posts under way, that keep the loop alive */
+    unsigned depth;  /* callbacks of brood that are running */
     brood__list parts;
     brood__list abort_watches;              /* own/abort.c's */
     struct brood__guard_watch *guard_watch; /* own/guard_watch.c's */
@@ -94,10 +93,8 @@ void brood__loop_soon(brood__loop *loop, brood__post *post);
 /* Whether a libuv handle is one of the gate's. */
 bool brood__gate_has(const brood__loop *loop, const void *handle);
 
-/* Keep the loop alive although no watch does. */
+/* One thing more that keeps the loop alive, or one less. */
 void brood__loop_busy(brood__loop *loop, int change);
-/* For watch.c. */
-void brood__loop_count_watched(brood__loop *loop, int change);
 
 /* Around whatever libuv calls. At the end those have their turn that were put off until later. */
 void brood__loop_enter(brood__loop *loop);

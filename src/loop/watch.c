@@ -6,8 +6,6 @@
 
 #include "base/sys.h"
 
-#include <errno.h>
-
 #define BATCH 64 /* then libuv's other handles have a turn; the set stays ready */
 
 struct brood__watch_batch {
@@ -17,7 +15,7 @@ struct brood__watch_batch {
 
 static void count_refs(brood__loop *loop, const brood__watch *w, int change) {
     if (!w->unreffed)
-        brood__loop_count_watched(loop, change);
+        brood__loop_busy(loop, change);
 }
 
 int brood__watch_start(brood__watch *w) {
@@ -65,7 +63,7 @@ void brood__watch_set_ref(brood__watch *w, bool ref) {
         return;
     w->unreffed = !ref;
     if (w->waiting)
-        brood__loop_count_watched(w->loop, ref ? 1 : -1);
+        brood__loop_busy(w->loop, ref ? 1 : -1);
 }
 
 void brood__watch_dispatch(brood__loop *loop) {
@@ -75,8 +73,8 @@ void brood__watch_dispatch(brood__loop *loop) {
         loop->batch->count = 0; /* of a uv_run that we are inside of: what is still ready is told again */
     batch.at = 0;
     loop->batch = &batch;
-    brood__loop_run_posts(
-        loop); /* whether or not the bell has rung, which is told once: perhaps to that other uv_run */
+    /* whether or not the bell has rung, which is told once: perhaps to that other uv_run */
+    brood__loop_run_posts(loop);
     for (; batch.at < batch.count; batch.at++) {
         brood__watch *w = batch.events[batch.at].data.ptr;
         if (w)
