@@ -73,6 +73,16 @@ static void watch_program(loop *l, unsigned index) {
     watch(l, l->jobs[index].child.pidfd, index, PROCESS);
 }
 
+static void ring(int event_fd) {
+    if (write(event_fd, &(uint64_t){1}, 8) != 8)
+        bench_fail("eventfd", strerror(errno));
+}
+
+static bool has_rung(int event_fd) {
+    uint64_t ignored;
+    return read(event_fd, &ignored, 8) == 8;
+}
+
 static void *start_what_is_asked(void *arg) {
     loop *l = arg;
     for (;;) {
@@ -86,26 +96,19 @@ static void *start_what_is_asked(void *arg) {
         pthread_mutex_lock(&l->lock);
         l->told[l->told_count++] = index;
         pthread_mutex_unlock(&l->lock);
-        if (write(l->event_fd, &(uint64_t){1}, 8) != 8)
-            bench_fail("eventfd", strerror(errno));
+        ring(l->event_fd);
     }
     return NULL;
 }
 
 /** Those that were started meanwhile. */
 static void watch_started(loop *l) {
-    uint64_t ignored;
-    if (read(l->event_fd, &ignored, 8) != 8)
+    if (!has_rung(l->event_fd))
         return;
     pthread_mutex_lock(&l->lock);
     while (l->told_count > 0)
         watch_program(l, l->told[--l->told_count]);
     pthread_mutex_unlock(&l->lock);
-}
-
-static void ring(int event_fd) {
-    if (write(event_fd, &(uint64_t){1}, 8) != 8)
-        bench_fail("eventfd", strerror(errno));
 }
 
 /** For the thread that keeps all. */
@@ -177,8 +180,7 @@ static void collect(loop *l, job *j) {
 /* --- kept --- */
 
 static void start_asked(loop *l) {
-    uint64_t ignored;
-    if (read(l->there_fd, &ignored, 8) != 8)
+    if (!has_rung(l->there_fd))
         return;
     pthread_mutex_lock(&l->lock);
     l->is_woken_there = false;
@@ -245,8 +247,7 @@ static void open_keeper(loop *l) {
 }
 
 static void take_told(loop *l) {
-    uint64_t ignored;
-    if (read(l->event_fd, &ignored, 8) != 8)
+    if (!has_rung(l->event_fd))
         return;
     pthread_mutex_lock(&l->lock);
     l->is_woken_here = false;
