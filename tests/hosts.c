@@ -604,6 +604,7 @@ TEST(hooks_allocator_gets_back_what_it_gave) {
     brood_child_close(w->child);
     RUN();
     brood_result_done(&a->result);
+    test_await_starters();
     CHECK_EQ(blocks_used, 0);
     CHECK_GT(blocks_made, 3);
 }
@@ -641,6 +642,7 @@ TEST(hooks_allocator_that_fails) {
         else
             all_went_well = false;
         brood_result_done(&a->result);
+        test_await_starters();
         CHECK_EQ(blocks_used, 0);
     }
     CHECK(all_went_well);

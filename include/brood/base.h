@@ -92,7 +92,10 @@ typedef struct brood_trace_event {
 typedef struct brood_hooks {
     /** Called for each event on the thread where it happens; must not call brood. */
     void (*trace)(const brood_trace_event *event, void *data);
-    /** An allocator: all three or none. Called from starter threads too. As malloc(3), realloc(3), free(3). */
+    /**
+     * An allocator: all three or none. As malloc(3), realloc(3), free(3). Called from starter threads too: one may give
+     * its last block back a moment after the loop has told what it was for.
+     */
     void *(*malloc)(size_t size, void *data);
     void *(*realloc)(void *block, size_t size, void *data); /**< @copydoc malloc */
     void (*free)(void *block, void *data);                  /**< @copydoc malloc */

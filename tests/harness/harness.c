@@ -378,14 +378,14 @@ static void list_descriptors(descriptors *ret) {
 }
 
 /* The loop is told of a start before the thread that tells it is through. */
-static void await_starters(void) {
+void test_await_starters(void) {
     for (uint64_t until_ms = test_now_ms() + 5000; !brood__starters_are_idle() && test_now_ms() < until_ms;
          usleep(100)) {}
 }
 
 size_t test_count_fds(void) {
     static descriptors now;
-    await_starters();
+    test_await_starters();
     brood__guard_done(); /* it stays for the life of the process, unless it has nothing to do */
     list_descriptors(&now);
     return now.count;
@@ -574,7 +574,7 @@ int test_run_here(const test_entry *entry, long fault, const char *count_path) {
         leak("the loop does not close: %s", uv_err_name(r));
         uv_walk(&loop, name_handle, NULL);
     }
-    await_starters();
+    test_await_starters();
     brood__guard_done();
     check_descriptors(&before);
     check_children();

@@ -208,6 +208,7 @@ const char *test_read_file(const char *path); /* its text, "" if it is not there
 const char *test_format(const char *format, ...) __attribute__((format(printf, 1, 2))); /* lives as long as the test */
 bool test_process_gone(pid_t pid);  /* no such process, or a zombie */
 char test_process_state(pid_t pid); /* the letter of /proc/PID/stat; 0: gone */
+void test_await_starters(void);     /* until what they had in hand for the loop is given back */
 size_t test_count_fds(void);
 uint64_t test_now_ms(void);
 
