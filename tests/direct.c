@@ -411,7 +411,8 @@ TEST(direct_program_that_has_left_its_cgroup) {
     NEED_DIRECT;
     brood_result *r = result_new();
     const char *leaves = test_format("echo 0 >%s/cgroup.procs && exec sleep 1000", test_cgroup());
-    brood_options options = {.args = BROOD_ARGS("sh", "-c", leaves), .own = BROOD_OWN_TREE, .timeout_ms = 300};
+    brood_options options = {
+        .args = BROOD_ARGS("sh", "-c", leaves), .own = BROOD_OWN_TREE, .timeout_ms = (uint64_t)(300 * test_slow())};
     uint64_t began = test_now_ms();
     CHECK_EQ(brood_exec_file_sync(&options, r), 0);
     CHECK_EQ(r->exit.reason, BROOD_REASON_TIMED_OUT);

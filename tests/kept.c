@@ -102,7 +102,7 @@ TEST(kept_is_aborted) {
 TEST(kept_is_stopped_by_its_deadline) {
     WARM();
     EXEC(a, .args = BROOD_ARGS(CHILD, "print", "hello", "pause"), .timeout_ms = 20);
-    EXEC(b, .args = BROOD_ARGS(CHILD, "print", "hello", "pause"), .timeout_ms = 150);
+    EXEC(b, .args = BROOD_ARGS(CHILD, "print", "hello", "pause"), .timeout_ms = (uint64_t)(300 * test_slow()));
     RUN();
     CHECK_EQ(b->result.exit.reason, BROOD_REASON_TIMED_OUT);
     CHECK_EQ(b->result.exit.signal, SIGTERM);
