@@ -29,8 +29,11 @@ typedef struct brood__node {
     uint8_t type; /* a brood_type, or one of the above */
     uint8_t flags;
     uint8_t view;  /* bytes: a brood_view */
-    uint8_t spare; /* zero */
-    uint32_t size; /* a container: nodes of it, with itself; a string, bytes, a bigint: how many bytes */
+    bool doubtful; /* while it is being read by json.c: it may have a name twice */
+    union {
+        uint32_t size;  /* a container: nodes of it, with itself; a string, bytes, a bigint: how many bytes */
+        uint32_t names; /* while it is being read by json.c: a bit for each name */
+    };
     union {
         double number;    /* a number, a date */
         bool yes;         /* a bool */

@@ -30,10 +30,11 @@ static char *fail(reader *r, char *at, int error) {
 }
 
 static inline __attribute__((always_inline)) char *skip_blanks(char *at, bool build) {
-    while (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t') {
-        if (!build && *at == '\n')
+    for (; (uint8_t)*at <= ' '; at++) { /* mostly there are none */
+        if (*at == '\n' && !build)
             *at = ' ';
-        at++;
+        else if (*at != ' ' && *at != '\n' && *at != '\r' && *at != '\t')
+            break;
     }
     return at;
 }
@@ -204,8 +205,9 @@ static inline char *read_string(reader *r, char *text, const char **ret_text, ui
 
 /* --- numbers and words --- */
 
-static inline bool is_digit(char c) {
-    return (uint8_t)(c - '0') < 10;
+/* Above 9: it is none. */
+static inline unsigned digit_of(char c) {
+    return (unsigned)(uint8_t)c - '0';
 }
 
 /*
@@ -244,8 +246,8 @@ static inline char *read_number(reader *r, char *start, double *ret_number) {
     char *digits = start + negative, *at = digits;
     uint64_t number = 0;
     int exponent = 0;
-    while (is_digit(*at)) /* few, mostly */
-        number = number * 10 + (uint64_t)(*at++ - '0');
+    for (unsigned digit; (digit = digit_of(*at)) < 10; at++) /* few, mostly */
+        number = number * 10 + digit;
     bool usual = at > digits && (*digits != '0' || at == digits + 1);
     if (*at == '.' && usual) {
         char *fraction = ++at;
@@ -302,10 +304,12 @@ static inline bool close_container(reader *r, bool build) {
         brood__document *document = r->document;
         uint32_t closed = r->open;
         brood__node *node = &document->nodes[closed];
+        bool doubtful = node->doubtful;
         r->open = node->parent;
         node->parent = 0;
+        node->doubtful = false;
         node->size = document->count - closed;
-        if (node->type == BROOD_OBJECT && node->count > 1 && brood__document_drop_doubles(document, closed) < 0)
+        if (doubtful && brood__document_drop_doubles(document, closed) < 0)
             return false;
     }
     r->depth--;
@@ -347,6 +351,15 @@ static inline __attribute__((always_inline)) char *read_value(reader *r, char *a
     }
 }
 
+/* Whether it may have the name twice is known by a bit for each of its names: most objects need no other look. */
+static inline void count_name(brood__node *object, const brood__node *name) {
+    unsigned first = (uint8_t)name->text[0], last = (uint8_t)name->text[name->size - (name->size > 0)];
+    uint32_t bit = UINT32_C(1) << (first + 5 * last + 11 * name->size) % 32;
+    object->doubtful |= (object->names & bit) != 0;
+    object->names |= bit;
+    object->count++;
+}
+
 /* `"name" :` */
 static inline __attribute__((always_inline)) char *read_name(reader *r, char *at, bool build) {
     brood__node ignored, *node = &ignored;
@@ -361,36 +374,42 @@ static inline __attribute__((always_inline)) char *read_name(reader *r, char *at
     at = read_string(r, at + 1, &node->text, &node->size, build);
     if (!at)
         return NULL;
+    if (build)
+        count_name(&r->document->nodes[r->open], node);
     at = skip_blanks(at, build);
     return *at == ':' ? skip_blanks(at + 1, build) : fail(r, at, -EILSEQ);
 }
 
-static inline char closing(const reader *r) {
-    return in_object(r) ? '}' : ']';
+/* What closes the innermost container; 0: none is open. */
+static inline char closing_of(const reader *r) {
+    return r->depth == 0 ? 0 : in_object(r) ? '}' : ']';
 }
 
 static inline __attribute__((always_inline)) char *read_all(reader *r, char *at, bool build) {
+    char closing = 0; /* closing_of(r), at hand */
     at = skip_blanks(at, build);
     for (;;) {
-        uint32_t depth = r->depth;
-        if (depth > 0) {
-            if (build)
-                r->document->nodes[r->open].count++;
-            if (in_object(r) && !(at = read_name(r, at, build)))
-                return NULL;
-        }
+        if (closing == '}' && !(at = read_name(r, at, build)))
+            return NULL;
+        if (closing == ']' && build)
+            r->document->nodes[r->open].count++;
+        char first = *at;
         at = read_value(r, at, build);
         if (!at)
             return NULL;
         at = skip_blanks(at, build);
-        if (r->depth > depth && *at != closing(r))
-            continue;
-        while (r->depth > 0 && *at == closing(r)) {
+        if (first == '{' || first == '[') {
+            closing = first == '{' ? '}' : ']';
+            if (*at != closing)
+                continue;
+        }
+        while (closing && *at == closing) {
             if (!close_container(r, build))
                 return fail(r, at, -ENOMEM);
+            closing = closing_of(r);
             at = skip_blanks(at + 1, build);
         }
-        if (r->depth == 0)
+        if (!closing)
             return at;
         if (*at != ',')
             return fail(r, at, -EILSEQ);
