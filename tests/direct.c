@@ -406,6 +406,19 @@ TEST(direct_tree_is_closed_in_each_callback) {
     }
 }
 
+/* Its end is told twice at once, by the process and by the cgroup. */
+TEST(direct_sync_form_has_what_the_kernel_guarantees) {
+    NEED_DIRECT;
+    for (int i = 0; i < 5; i++) {
+        brood_result *r = result_new();
+        brood_options options = {.args = BROOD_ARGS(CHILD, "sleep", i ? "50" : "0"),
+                                 .own = BROOD_OWN_TREE,
+                                 .require = BROOD_GUARANTEE_KERNEL};
+        CHECK_EQ(brood_exec_file_sync(&options, r), 0);
+        CHECK_EQ(r->guarantee, BROOD_GUARANTEE_KERNEL);
+    }
+}
+
 /* As root may, and su(1) and systemd-run(1) do: it cannot be held, but it can be ended. */
 TEST(direct_program_that_has_left_its_cgroup) {
     NEED_DIRECT;

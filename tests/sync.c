@@ -3,6 +3,7 @@
  * others: limits, timeouts, switches, answers.
  */
 #include "harness/watch.h"
+#include "own/abort.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -211,6 +212,44 @@ TEST(sync_is_aborted_from_another_thread) {
     CHECK_EQ(never->failure.step, BROOD_STEP_ABORTED);
 }
 
+typedef struct held_abort {
+    brood_abort *abort;
+    const char *trace;
+    int input, ret;
+    brood_result *result;
+} held_abort;
+
+static void *run_until_told(void *data) {
+    held_abort *h = data;
+    h->ret = brood_exec_file_sync(&(brood_options){.args = BROOD_ARGS(CHILD, "touch", h->trace, "cat"),
+                                                   .in = {.kind = BROOD_STDIO_FD, .fd = h->input},
+                                                   .abort = h->abort},
+                                  h->result);
+    return NULL;
+}
+
+/* As on a loop: whoever uses the switch holds it. */
+TEST(sync_holds_its_abort) {
+    int fds[2];
+    held_abort h = {.trace = test_path(t, "trace"), .result = result_new()};
+    CHECK_EQ(brood_abort_new(&h.abort), 0);
+    CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
+    h.input = fds[0];
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, run_until_told, &h), 0);
+    WAIT_UNTIL(access(h.trace, F_OK) == 0);
+    int fd = brood__abort_fd(h.abort);
+    brood_abort_free(h.abort);
+    bool held = fcntl(fd, F_GETFD) >= 0;
+    close(fds[1]); /* it reads to the end, and exits */
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    close(fds[0]);
+    CHECK(held);
+    CHECK_EQ(fcntl(fd, F_GETFD), -1);
+    CHECK_EQ(h.ret, 0);
+    CHECK_EQ(h.result->exit.reason, BROOD_REASON_EXITED);
+}
+
 static void *run_some(void *arg) {
     intptr_t id = (intptr_t)arg, wrong = 0;
     for (int i = 0; i < 12; i++) {
@@ -350,6 +389,11 @@ TEST(await_lets_the_loops_other_work_go_on) {
 
 static void await_in_callback(watch *w, const char *event) {
     (void)event;
+    brood_result result;
+    memset(&result, 0xff, sizeof result);
+    ENSURE(brood_await(w->more, &result) == -EDEADLK);
+    ENSURE(strcmp(result.error_name, "EDEADLK") == 0);
+    brood_result_done(&result); /* written, as always */
     ENSURE(brood_await(w->more, NULL) == -EDEADLK);
 }
 

@@ -187,9 +187,8 @@ static void handle_events(run *r) {
         stop(r, BROOD_REASON_ABORTED);
     if (r->polls[POLL_PROCESS].revents)
         process_ended(r);
-    if (r->polls[POLL_NUDGE].revents) {
+    if (r->polls[POLL_NUDGE].revents)
         r->nudged = !brood__owned_nudge(&r->owned);
-    }
 }
 
 /* What is late is judged by the time before the wait: whatever came until then has been seen. */
@@ -242,6 +241,7 @@ static int run_sync(brood__form form, const char *command, const brood_options *
     r.ending.asked_us = brood__now_us();
     r.ending.exit.code = -1;
     int e = brood__options_copy(options, size, &o, &why);
+    brood_abort *abort = brood__abort_hold(e == 0 ? o.abort : NULL);
     if (e == 0) {
         brood__collector_init(&r.collector, o.max_buffer);
         e = start(&r, form, command, &why);
@@ -267,6 +267,7 @@ static int run_sync(brood__form form, const char *command, const brood_options *
     brood_result result;
     brood__result_make(&r.ending, &result);
     brood__result_give(&result, ret_result, result_size);
+    brood_abort_free(abort);
     brood__collector_done(&r.collector);
     brood__free(r.buffer);
     brood__free(text);

@@ -295,6 +295,8 @@ int brood__owned_nudge_fd(const brood__owned *o, short *ret_events) {
 }
 
 bool brood__owned_nudge(brood__owned *o) {
+    if (o->ended) /* told at the same time: what is left is settled by others */
+        return false;
     if (o->is_direct && brood__direct_glance(&o->direct))
         return true;
     if (o->is_direct) {
