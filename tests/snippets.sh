@@ -1,6 +1,7 @@
 #!/bin/bash
 # snippets.sh BUILD: every whole program that the documents show compiles without a warning, runs, and ends with 0.
-# That is each block fenced by ```c (in a manual page: by ```) that has an `int main`.
+# That is each block fenced by ```c (in a manual page: by ```) that has an `int main`. In a manual page a backslash is
+# written twice, there too: scdoc takes a single one away.
 set -euo pipefail
 build=$1
 src=$(cd "$(dirname "$0")/.." && pwd)
@@ -19,6 +20,14 @@ awk -v dir="$dir" '
         gsub("/", "-", file)
         if (text ~ /int main/) printf "%s", text > (dir "/" file ":" line ".c")
         next
+    }
+    inside && FILENAME ~ /\.scd$/ {
+        gsub(/\\\\/, "\001")
+        if (/\\/) {
+            print FILENAME ":" FNR ": a single backslash, which scdoc takes away" >"/dev/stderr"
+            exit 1
+        }
+        gsub("\001", "\\")
     }
     inside { text = text $0 "\n" }
 ' README.md docs/*.md man/*.scd

@@ -440,19 +440,22 @@ static const char *cgroup_hint(const brood__plan *plan, const brood__report *rep
                        : "there is no /sys/block here that tells of the disks";
 }
 
+/* A slot that finds no memory within the limit of the program's tree was only what came before its exec. */
+static brood_step step_of(const brood__plan *plan, const brood__report *report) {
+    bool no_room = report->step == BROOD_STEP_STDIO && report->error == ENOMEM && plan->tree.memory;
+    return no_room ? BROOD_STEP_EXEC : (brood_step)report->step;
+}
+
 int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood_failure *why) {
+    brood_step step = step_of(plan, report);
     char number[32];
     snprintf(number, sizeof number, report->step == BROOD_STEP_STDIO ? "slot %d" : "resource %d", report->index);
     const char *subject = NULL, *hint = NULL;
-    switch ((brood_step)report->step) {
+    switch (step) {
     case BROOD_STEP_STDIO:
         subject = number;
         if (report->error == EBADF && is_beyond_limit(report->index))
             hint = "it is beyond the limit of descriptors here (RLIMIT_NOFILE; see ulimit -n)";
-        if (report->error == ENOMEM && plan->tree.memory) { /* whichever slot it was */
-            subject = plan->file;
-            hint = "its memory limit leaves no room for it";
-        }
         break;
     case BROOD_STEP_LIMIT:
         subject = limit_name(report->index) ? limit_name(report->index) : number;
@@ -471,7 +474,7 @@ int brood__plan_fail(const brood__plan *plan, const brood__report *report, brood
     default:
         break;
     }
-    return brood__fail(why, -report->error, (brood_step)report->step, subject, hint);
+    return brood__fail(why, -report->error, step, subject, hint);
 }
 
 uint64_t brood__peak_kb(void) {

@@ -73,7 +73,7 @@ done
 check "find_package: configure" cmake -S find_package -B found -G Ninja -DCMAKE_PREFIX_PATH="$prefix" \
     -DCMAKE_C_FLAGS="$strict" -DCMAKE_CXX_FLAGS="$strict"
 check "find_package: build" cmake --build found
-for program in c99 c11 cxx17 c11-static; do
+for program in c99 c11 cxx17 c11-static loop; do
     check "find_package: $program runs" prints_hello "found/$program"
 done
 check "find_package: static needs no libbrood.so" eval '! needs_brood_so found/c11-static'
