@@ -428,6 +428,38 @@ TEST(exec_without_proc) {
     CHECK_EQ(status, 0);
 }
 
+/* The program is well, and what it left running writes until a stop ends that: the output is not whole. */
+TEST(exec_tells_that_what_was_left_running_was_stopped) {
+    const char *trace = test_path(t, "trace");
+    const char *command = test_format("(while :; do echo on; touch '%s'; sleep 0.05; done) & exit 0", trace);
+    brood_abort *abort;
+    CHECK_EQ(brood_abort_new(&abort), 0);
+    DEFER(brood_abort_free, abort);
+    answer *a = answer_new(), *b = answer_new();
+    const brood_options pulled = {.own = BROOD_OWN_TREE, .abort = abort, .close_grace_ms = 60000},
+                        timed = {.own = BROOD_OWN_TREE, .timeout_ms = (uint64_t)(400 * test_slow())};
+    brood_child *child;
+    CHECK_EQ(brood_exec(t->loop, command, &pulled, answer_on_result, a, &child), 0);
+    RUN_UNTIL(access(trace, F_OK) == 0 && brood_child_pid(child) > 0 && test_process_gone(brood_child_pid(child)));
+    test_idle(1); /* the loop hears of it, too */
+    brood_abort_now(abort);
+    RUN();
+    brood_child_close(child);
+    CHECK(brood_exit_ok(&a->result.exit));
+    CHECK(a->result.cut);
+    CHECK_HAS(a->result.message, "it was aborted while ");
+    CHECK_EQ(brood_exec(t->loop, command, &timed, answer_on_result, b, NULL), 0);
+    RUN();
+    CHECK(brood_exit_ok(&b->result.exit));
+    CHECK(b->result.cut);
+    CHECK_HAS(b->result.message, "its time was over while ");
+    brood_result *waited = result_new();
+    CHECK_EQ(brood_exec_sync(command, &timed, waited), 0);
+    CHECK(brood_exit_ok(&waited->exit));
+    CHECK(waited->cut);
+    CHECK_HAS(waited->message, "its time was over while ");
+}
+
 TEST(exec_does_not_cut_what_ends_in_time) {
     EXEC_FILE(a, .args = BROOD_ARGS(CHILD, "daemon", "100", "print", "x"), .close_grace_ms = 10000);
     CHECK(!a->result.cut);

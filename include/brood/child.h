@@ -48,8 +48,12 @@ typedef struct brood_result {
     brood_bytes err;      /**< the same of slot 2 */
     uint64_t out_dropped; /**< bytes that were read over `max_buffer` and dropped, of slot 1 */
     uint64_t err_dropped; /**< of slot 2 */
-    bool cut;             /**< the end of the output was not waited for: another process still holds a pipe */
-    pid_t cut_pid;        /**< one that holds it, 0 if it could not be found */
+    /**
+     * The child ended, and the end of its output was not waited for, since another process held a pipe: it still does,
+     * or it was stopped with what else the child had left running.
+     */
+    bool cut;
+    pid_t cut_pid; /**< one that holds it, or held it as it was stopped; 0 if none could be found */
     /**
      * Node's name for what went wrong, or NULL: "ERR_CHILD_PROCESS_STDIO_MAXBUFFER", "ETIMEDOUT", "ABORT_ERR", or
      * the errno's name ("ENOENT") of a start that failed. Static text.

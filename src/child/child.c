@@ -135,7 +135,16 @@ void brood__child_signal_all(brood_child *c, int signal) {
     brood__child_update_timer(c);
 }
 
+/* Before it is: what holds the output still is there. */
+static void see_what_is_cut(brood_child *c) {
+    for (size_t i = 0; i < c->stream_count; i++)
+        if (brood__stream_is_open(&c->streams[i]) && !c->streams[i].writes)
+            brood__cut_if_held(&c->cut, c->streams[i].watch.fd, c->deadlines.reason);
+}
+
 static void send_stop(brood_child *c) {
+    if (c->state == BROOD__EXITED)
+        see_what_is_cut(c);
     brood__trace("stop", c->owned.process.pid, 0, brood_reason_text(c->deadlines.reason));
     brood__trace("signal", c->owned.process.pid, c->kill_signal, NULL);
     brood__owned_ask_to_stop(&c->owned, c->kill_signal);
@@ -239,9 +248,7 @@ static void cut_output(brood_child *c) {
         brood_stream *s = &c->streams[i];
         if (!brood__stream_is_open(s))
             continue;
-        if (!c->cut)
-            c->cut_pid = brood__pipe_holder(s->watch.fd);
-        c->cut = true;
+        brood__cut_pipe(&c->cut, s->watch.fd, BROOD_REASON_UNKNOWN);
         if (!s->writes)
             stream_end(s, -ETIMEDOUT);
         brood__stream_close(s, -ECANCELED);
@@ -377,7 +384,6 @@ void brood__child_make_result(brood_child *c) {
             .failure = c->failure,
             .collector = c->collects ? &c->collector : NULL,
             .cut = c->cut,
-            .cut_pid = c->cut_pid,
             .asked_us = c->asked_us,
             .started_us = c->started_us,
             .now_us = c->ended_us,

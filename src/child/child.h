@@ -65,7 +65,6 @@ struct brood_child {
     bool leaves_later; /* an orphan that is not even waited for, once it is out of the host's memory */
     bool cancelled;    /* to be stopped before it was told to run */
     bool stillborn;
-    bool cut;
     bool unreffed, busy;
     bool guarded;      /* its tree is watched over by the guard, and the guard by its loop */
     bool active;       /* has a place in the loop's `active` */
@@ -79,7 +78,7 @@ struct brood_child {
     uint64_t asked_us, started_us, ended_us, timeout_ms;
     brood_limits limits;
     int kill_signal;
-    pid_t cut_pid;
+    brood__cut cut;
 
     brood_abort *abort;
     brood__abort_listener abort_listener;

@@ -191,7 +191,8 @@ static void give_result(brood_child *c, brood_result *ret_result, size_t size) {
 
 int brood_await_sized(brood_child *c, brood_result *ret_result, size_t size) {
     if (c->loop->depth > 0) {
-        brood_result refused = brood__result_bare(&c->exit, "EDEADLK", "a callback of its loop cannot wait for a child");
+        brood_result refused =
+            brood__result_bare(&c->exit, "EDEADLK", "a callback of its loop cannot wait for a child");
         if (ret_result)
             brood__result_give(&refused, ret_result, size);
         return -EDEADLK;

@@ -6,6 +6,7 @@
 
 #include "base/failure.h"
 #include "base/memory.h"
+#include "process/exit.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -186,6 +187,19 @@ static void say_last_words(sentence *s, const brood__collected *err) {
     s->text[s->len] = '\0';
 }
 
+static void say_cut(sentence *s, const brood__cut *cut) {
+    static const char *const why[] = {[BROOD_REASON_TIMED_OUT] = "its time was over while ",
+                                      [BROOD_REASON_ABORTED] = "it was aborted while ",
+                                      [BROOD_REASON_CPU_TIME] = "the CPU time of its tree was used up while "};
+    bool stopped = cut->stopped < sizeof why / sizeof *why && why[cut->stopped];
+    say(s, "; %s", stopped ? why[cut->stopped] : "");
+    if (cut->holder)
+        say(s, "process %d", (int)cut->holder);
+    else
+        say(s, "another process");
+    say(s, " still %s its output open, so the end of it was not waited for", stopped ? "held" : "holds");
+}
+
 static void write_message(char *text, const brood__ending *end) {
     sentence s = {.text = text};
     const char *command = *end->command ? *end->command : "the command";
@@ -195,10 +209,20 @@ static void write_message(char *text, const brood__ending *end) {
     say_reason(&s, end);
     if (end->exit.reason == BROOD_REASON_EXITED && end->exit.code != 0 && end->collector)
         say_last_words(&s, &end->collector->slot[1]);
-    if (end->cut && end->cut_pid)
-        say(&s, "; process %d still holds its output open, so the end of it was not waited for", (int)end->cut_pid);
-    else if (end->cut)
-        say(&s, "; another process still holds its output open, so the end of it was not waited for");
+    if (end->cut.is)
+        say_cut(&s, &end->cut);
+}
+
+/* --- output that is cut --- */
+
+void brood__cut_pipe(brood__cut *cut, int host_end, brood_reason stopped) {
+    if (!cut->is)
+        *cut = (brood__cut){.is = true, .holder = brood__pipe_holder(host_end), .stopped = stopped};
+}
+
+void brood__cut_if_held(brood__cut *cut, int host_end, brood_reason stopped) {
+    if (brood__pipe_is_held(host_end))
+        brood__cut_pipe(cut, host_end, stopped);
 }
 
 /* --- the result --- */
@@ -244,8 +268,8 @@ void brood__result_make(const brood__ending *end, brood_result *ret) {
     memory *m = brood__alloc(sizeof *m);
     *ret = (brood_result){
         .exit = end->exit,
-        .cut = end->cut,
-        .cut_pid = end->cut_pid,
+        .cut = end->cut.is,
+        .cut_pid = end->cut.holder,
         .error_name = error_name(end),
         .command = "",
         .message = BROOD__NO_MEMORY_FOR_RESULT,

@@ -6,14 +6,25 @@
 
 #include <brood/child.h>
 
+/* Its output is not waited for to its end, since somebody else still holds it. */
+typedef struct brood__cut {
+    bool is;
+    pid_t holder;
+    brood_reason stopped; /* the child was well, and then that came; UNKNOWN: nothing but time did */
+} brood__cut;
+
+/* A pipe that is not read on. The first one counts. */
+void brood__cut_pipe(brood__cut *cut, int host_end, brood_reason stopped);
+/* The child has ended, and what is left is stopped: a pipe of it, which somebody may hold. */
+void brood__cut_if_held(brood__cut *cut, int host_end, brood_reason stopped);
+
 /* All that goes into a result. */
 typedef struct brood__ending {
     brood_exit exit;
     char **command;               /* quoted; the result's to keep */
     const brood_failure *failure; /* NOT_STARTED: why; else NULL */
     brood__collector *collector;  /* its bytes go over to the result; may be NULL */
-    bool cut;
-    pid_t cut_pid;
+    brood__cut cut;
     uint64_t asked_us, started_us, now_us; /* started_us 0: never */
     uint64_t timeout_ms, idle_timeout_ms;
     brood_limits limits;

@@ -55,9 +55,16 @@ static int refuse_callbacks(const brood_options *o, brood_failure *why) {
 
 /* --- stopping --- */
 
+static void send_stop(run *r) {
+    for (size_t i = 0; r->owned.ended && i < r->compiled.plan.slot_count; i++)
+        if (r->compiled.plan.slots[i].host_end >= 0)
+            brood__cut_if_held(&r->ending.cut, r->compiled.plan.slots[i].host_end, r->deadlines.reason);
+    brood__owned_ask_to_stop(&r->owned, r->kill_signal);
+}
+
 static void stop(run *r, brood_reason reason) {
     if (brood__deadlines_stop(&r->deadlines, brood__now_us(), reason))
-        brood__owned_ask_to_stop(&r->owned, r->kill_signal);
+        send_stop(r);
 }
 
 /* --- pipes --- */
@@ -111,9 +118,7 @@ static void cut_output(run *r) {
         int fd = r->compiled.plan.slots[i].host_end;
         if (fd < 0)
             continue;
-        if (!r->ending.cut)
-            r->ending.cut_pid = brood__pipe_holder(fd);
-        r->ending.cut = true;
+        brood__cut_pipe(&r->ending.cut, fd, BROOD_REASON_UNKNOWN);
         close_slot(r, i);
     }
 }
@@ -138,7 +143,7 @@ static void act_on_deadlines(run *r, uint64_t now_us) {
     brood__due due;
     while ((due = brood__deadlines_due(&r->deadlines, now_us)) != BROOD__DUE_NOTHING) {
         if (due == BROOD__DUE_STOP)
-            brood__owned_ask_to_stop(&r->owned, r->kill_signal);
+            send_stop(r);
         else if (due == BROOD__DUE_KILL)
             brood__owned_signal_all(&r->owned, SIGKILL);
         else if (due == BROOD__DUE_CUT)

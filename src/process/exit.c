@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +131,11 @@ bool brood__group_lives(pid_t group) {
         found = is_number(entry->d_name) && lives_in_group(entry->d_name, group);
     closedir(proc);
     return found;
+}
+
+bool brood__pipe_is_held(int host_end) {
+    struct pollfd end = {.fd = host_end};
+    return poll(&end, 1, 0) == 0; /* else it is hung up */
 }
 
 pid_t brood__pipe_holder(int host_end) {

@@ -25,6 +25,9 @@ brood_usage brood__usage_from(const struct rusage *usage, uint64_t rss_floor_kb)
  */
 pid_t brood__pipe_holder(int host_end);
 
+/* Whether anybody has it open. */
+bool brood__pipe_is_held(int host_end);
+
 /*
  * Whether a process group has a member that is not a zombie, by /proc: signalling it cannot tell, since zombies that
  * nobody waits for count there for ever. False also where /proc cannot be read.
