@@ -13,7 +13,8 @@ if (!program) {
   process.exit(1);
 }
 const began = process.hrtime.bigint(), elapsed = () => Number(process.hrtime.bigint() - began) / 1e6;
-const worker = spawn(program, args, { stdio: [0, 1, 2, 'ipc'], timeout: 20000, killSignal: 'SIGKILL' });
+const worker = spawn(program, args, { stdio: [0, 1, 2, 'ipc'] });
+setTimeout(() => worker.kill('SIGKILL'), 20000).unref(); // spawn's timeout would keep us, too, where nothing started
 const open = new Map(); // by id: who waits
 const seen = { first_ms: 0, all_ms: 0, answered: 0, wrong: 0, pss_kb: 0, dirty_kb: 0 };
 

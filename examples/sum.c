@@ -6,6 +6,7 @@
  *     echo '{"id":1,"data":[1,2,3]}' | brood talk -- ./sum
  */
 #include <brood.h>
+#include <stdio.h>
 
 static int sum(brood_value task, brood_writer *result, void *data) {
     brood_value numbers = brood_value_get(task, "data");
@@ -22,5 +23,8 @@ static int sum(brood_value task, brood_writer *result, void *data) {
 }
 
 int main(void) {
-    return brood_worker_main(sum, NULL) < 0;
+    int r = brood_worker_main(sum, NULL);
+    if (r < 0)
+        fputs("sum: nobody to talk to; try: brood talk -- ./sum\n", stderr);
+    return r < 0;
 }

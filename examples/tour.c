@@ -456,7 +456,7 @@ static void filter_log(void) {
 static void time_out_stubborn(void) {
     heading("A stubborn child, and a time limit");
     say("It ignores SIGTERM. After 300 ms it gets one, 300 ms later a SIGKILL, with");
-    say("all that is in its group.");
+    say("all that descends from it.");
     static const char stubborn[] = "trap '' TERM; echo 'you cannot make me'; while :; do sleep 1; done";
     const brood_options options = {.timeout_ms = 300, .kill_grace_ms = 300, .abort = stop_all};
     brood_child *child = NULL;
@@ -884,6 +884,10 @@ static void on_interrupt(int signal) {
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "--worker") == 0)
         return brood_worker_main(work, NULL) < 0;
+    if (argc > 1) {
+        fprintf(stderr, "usage: %s (it takes no arguments)\n", argv[0]);
+        return 2;
+    }
     static void (*const stops[])(void) = {
         stream_ls, buffer_history, pass_hostile_argument, filter_log, time_out_stubborn, fail_well, compare_workers,
         own_trees, run_pool,       print_costs,

@@ -156,10 +156,15 @@ static int check_ending(const brood_options *o, brood__form form, brood_failure 
 
 static int check_channel(const brood_options *o, brood__form form, brood_failure *why) {
     const brood_channel_options *limits = o->channel;
-    bool any = o->on_message || o->on_disconnect || o->on_channel_drain || limits || o->channel_slot ||
-               o->serialization != BROOD_JSON;
-    if (form != BROOD__FORK && any)
-        return refuse(why, "channel", "only brood_fork gives a child one");
+    const char *given = o->on_message                    ? "on_message"
+                        : o->on_disconnect               ? "on_disconnect"
+                        : o->on_channel_drain            ? "on_channel_drain"
+                        : limits                         ? "channel"
+                        : o->channel_slot                ? "channel_slot"
+                        : o->serialization != BROOD_JSON ? "serialization"
+                                                         : NULL;
+    if (form != BROOD__FORK && given)
+        return refuse(why, given, "is of a channel, and only brood_fork gives a child one");
     if (o->serialization < BROOD_JSON || o->serialization > BROOD_ADVANCED)
         return refuse(why, "serialization", "is no brood_serialization");
     if (o->channel_slot && (o->channel_slot < 3 || o->channel_slot > HIGHEST_SLOT))

@@ -72,9 +72,9 @@ static void say_limit(sentence *s, const brood__ending *end) {
     const brood__collector *c = end->collector;
     for (int i = 0; c && i < 2; i++)
         if (c->slot[i].dropped)
-            say(s, "%swrote more than max_buffer (%zu bytes) to %s: %llu bytes were dropped",
+            say(s, "%swrote more than max_buffer (%zu bytes) to %s: %llu %s dropped",
                 i && c->slot[0].dropped ? ", " : "", c->limit, i == 0 ? "stdout" : "stderr",
-                (unsigned long long)c->slot[i].dropped);
+                (unsigned long long)c->slot[i].dropped, c->slot[i].dropped == 1 ? "byte was" : "bytes were");
 }
 
 static void say_size(sentence *s, uint64_t bytes) {
@@ -100,7 +100,8 @@ static void say_memory_limit(sentence *s, const brood__ending *end) {
 static void say_hit(sentence *s, const brood__ending *end) {
     const brood_limit_hit *hit = &end->exit.hit;
     if (hit->limit == BROOD_LIMIT_PIDS) {
-        say(s, "; a fork was refused: its tree had reached %llu processes", (unsigned long long)end->limits.pids);
+        say(s, "; a fork was refused: its tree had reached %llu process%s", (unsigned long long)end->limits.pids,
+            end->limits.pids == 1 ? "" : "es");
     } else if (hit->limit == BROOD_LIMIT_MEMORY && end->exit.reason != BROOD_REASON_OUT_OF_MEMORY) {
         say(s, "; ");
         say_memory_limit(s, end);

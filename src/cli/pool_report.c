@@ -236,7 +236,9 @@ void batch_summarise(batch *b) {
     if (b->taken == 0 && b->input_end && !b->failed)
         tell_no_tasks(b);
     if (none_has_answered(b))
-        cli_remark("pool", "no worker has answered: one speaks Node's channel, as man brood-pool shows");
+        cli_remark("pool",
+                   "no worker has answered a task: either it failed first, or it does not speak Node's channel, as man "
+                   "brood-pool shows");
     cli_remark("pool", "%s, in %s%s", text, text_write_duration((uint64_t)(seconds(b) * 1000), time, sizeof time),
                is_rest_unread(b) ? "; the rest of the input was not read" : "");
 }

@@ -281,7 +281,9 @@ static void disconnected(brood_channel *channel, int error, void *the_talk) {
     k->channel = NULL;
     lines_stop(&k->lines);
     if (error == -EBADMSG)
-        complain(k, "the program broke the format of the channel; it must send by process.send, or as brood(7) says");
+        complain(
+            k,
+            "the program broke the format of the channel; it must send as brood_channel(3) says, or by process.send");
     else if (error == -EMSGSIZE)
         complain(k, "the program sent a message that is too large");
     else if (error < 0)

@@ -80,8 +80,8 @@ int brood__holder_image(void) {
 
 static const char *holder_hint(int error) {
     if (error == EOPNOTSUPP)
-        return "the kernel's guarantee needs a cgroup2 that this process may make others in, and start into: brood "
-               "doctor says what is missing";
+        return "the kernel's guarantee needs a cgroup2 that this process may make others in, and start into (see brood "
+               "doctor)";
     return error == ESRCH ? "a tree needs a /proc that shows this PID namespace (unshare --mount-proc)" : NULL;
 }
 

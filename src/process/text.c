@@ -48,7 +48,8 @@ int brood_exit_status(const brood_exit *e) {
         return 124;
     if (e->signal)
         return 128 + e->signal;
-    if (e->code >= 0)
+    bool lost = e->reason == BROOD_REASON_OUTPUT_LIMIT || e->reason == BROOD_REASON_HOST_MEMORY;
+    if (e->code > 0 || (e->code == 0 && !lost))
         return e->code;
     return 125;
 }
