@@ -73,6 +73,7 @@ typedef struct talk {
     size_t len;
     uint64_t sent, received;
     bool input_end; /* no more lines */
+    bool gave_up;   /* nothing came from it for so long after them */
     bool failed;    /* something was complained about */
     bool stopped;   /* by us, since nobody reads what it says */
     bool unread;    /* nobody ever will: as if we had died of SIGPIPE */
@@ -119,10 +120,11 @@ static void disconnect(talk *k) {
 /* If it is not ourselves who hold it up, since our reader does not read. */
 static void has_been_quiet(uv_timer_t *timer) {
     talk *k = timer->data;
-    if (k->write.under_way)
-        uv_timer_start(timer, has_been_quiet, QUIET_MS, 0);
-    else
+    k->gave_up = !k->write.under_way;
+    if (k->gave_up)
         disconnect(k);
+    else
+        uv_timer_start(timer, has_been_quiet, QUIET_MS, 0);
 }
 
 /* Lines have ended: whether the program has, too, with what it has to say to them. */
@@ -342,7 +344,10 @@ static void hint_at_silence(const talk *k) {
     bool well = k->ended.code == 0 && !k->ended.signal && !k->failed && !k->stopped && !k->left_by;
     if (well && k->received == 0 && !had_nothing)
         cli_remark("talk", "the program has sent no message: what it prints is none, it sends by process.send, or as "
-                           "brood(7) says");
+                           "brood_channel(3) says");
+    if (k->gave_up && k->ended.code > 0)
+        cli_remark("talk", "it had not answered for a second when it was disconnected: --replies waits for an answer "
+                           "to each line");
 }
 
 static int conclude(talk *k) {

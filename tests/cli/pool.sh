@@ -89,7 +89,7 @@ is "$(grep -cF "$hint" err.txt)" 1
 lacks "$(<err.txt)" "no worker has answered"
 pool '{"n":7}\n' --attempts 1 --task-timeout 100ms -- sleep 1000
 is "$status" 1
-has "$err" "no worker has answered: one speaks Node's channel"
+has "$err" "no worker has answered a task: either it failed first, or it does not speak Node's channel"
 pool '{"do":"fail"}\n{"do":"hang"}\n' -w1 --attempts 1 --task-timeout 1s -- "$worker"
 has "$err" "1 failed, 1 timed out"
 lacks "$err" "no worker has answered"

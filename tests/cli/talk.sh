@@ -153,6 +153,9 @@ is "$status" 0
 has "$out" '"error"'
 
 # answers that do not come
+talk '1\n' -- "$node" -e 'process.on("message", () => 0).on("disconnect", () => process.exit(3))'
+is "$status" 3
+has "$err" "it had not answered for a second when it was disconnected: --replies waits"
 talk '1\n2\n' --replies -- "$node" -e 'process.on("message", () => process.exit(0))'
 is "$status" 125
 has "$err" "messages unanswered"
