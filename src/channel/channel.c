@@ -153,7 +153,7 @@ static int read_value(brood_channel *c, const brood__frame *frame) {
 
 /* Whether somebody took it. */
 static bool tell_user(brood_channel *c, const brood_message *message) {
-    if (brood__requests_answer(c, message))
+    if (!brood__list_empty(&c->requests.waiting) && brood__requests_answer(c, message))
         return true;
     if (!c->on_message || c->closed)
         return false;
@@ -185,9 +185,8 @@ static void do_internal(brood_channel *c, brood__internal what, brood_value valu
 }
 
 /* An envelope is opened. Whoever sent descriptors, its or those of shared bytes, hears what became of them. */
-static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
+static void tell_more_than_value(brood_channel *c, brood__internal internal, uint64_t begin, uint64_t end) {
     brood_message message = {.value = {&c->document, 0}};
-    brood__internal internal = brood__internal_of(message.value);
     bool envelope = internal == BROOD__ENVELOPE, taken = true;
     brood__arrival *arrival;
     size_t count = 0;
@@ -198,8 +197,6 @@ static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
         brood__channel_close(c, r);
         return;
     }
-    if (c->owner && c->owner->on_activity)
-        c->owner->on_activity(c);
     if (arrival) {
         message.fds = arrival->fds;
         message.fd_count = arrival->count;
@@ -215,6 +212,17 @@ static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
         brood__channel_say(c, BROOD__ACK, (brood_value){0});
     brood__arrival_done(arrival);
     brood__arrivals_drop(&c->arrivals, end);
+}
+
+static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
+    brood_message message = {.value = {&c->document, 0}};
+    brood__internal internal = brood__internal_of(message.value);
+    if (c->owner && c->owner->on_activity)
+        c->owner->on_activity(c);
+    if (internal == BROOD__NOT_INTERNAL && c->document.shared_count == 0 && brood__list_empty(&c->arrivals.list))
+        tell_user(c, &message); /* most are that and no more */
+    else
+        tell_more_than_value(c, internal, begin, end);
 }
 
 /* `end`: where it ends in the stream. */

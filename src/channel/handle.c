@@ -249,11 +249,13 @@ void brood__envelope_end(brood_writer *w, const brood__parcel *p) {
 /* An object's member `cmd`, or NULL. By hand, and not through the view, since every message is asked for it. */
 static const brood__node *cmd_of(brood_value message) {
     const brood__document *document = message.document;
-    if (brood_value_type(message) != BROOD_OBJECT)
+    if (!document || (message.node == 0 && (document->root_lacks & brood__name_bit("cmd", 3))))
         return NULL;
     const brood__node *nodes = document->nodes, *object = &nodes[message.node];
     if (object->type == BROOD__REFERENCE)
         object = &nodes[object->target];
+    if (object->type != BROOD_OBJECT)
+        return NULL;
     uint32_t name = (uint32_t)(object - nodes) + 1, end = name - 1 + object->size;
     for (; name < end; name = brood__node_next(document, name + 1))
         if (nodes[name].size == 3 && memcmp(nodes[name].text, "cmd", 3) == 0)

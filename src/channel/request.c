@@ -211,7 +211,7 @@ const char *brood__error_text(brood_value error) {
 
 bool brood__requests_answer(brood_channel *c, const brood_message *message) {
     uint64_t id;
-    if (brood__list_empty(&c->requests.waiting) || brood_value_uint64(brood_value_get(message->value, "id"), &id) < 0)
+    if (brood_value_uint64(brood_value_get(message->value, "id"), &id) < 0)
         return false;
     brood_reply reply = {
         .result = brood_value_get(message->value, "result"), .fds = message->fds, .fd_count = message->fd_count};

@@ -20,7 +20,7 @@ typedef struct brood__requests {
 
 void brood__requests_init(brood__requests *requests);
 
-/* Whether the message answers a request, which is then told. */
+/* Whether the message answers one of the requests that wait, which is then told. */
 bool brood__requests_answer(brood_channel *channel, const brood_message *message);
 
 /* The channel has ended: no answer will come. */

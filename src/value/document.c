@@ -63,6 +63,7 @@ void brood__document_reset(brood__document *document) {
         brood__arena_done(&document->texts);
     document->count = document->object_count = 0;
     document->referring = false;
+    document->root_lacks = 0;
     document->near.owner = 0;
 }
 

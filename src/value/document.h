@@ -32,7 +32,7 @@ typedef struct brood__node {
     bool doubtful; /* while it is being read by json.c: it may have a name twice */
     union {
         uint32_t size;  /* a container: nodes of it, with itself; a string, bytes, a bigint: how many bytes */
-        uint32_t names; /* while it is being read by json.c: a bit for each name */
+        uint32_t names; /* while it is being read by json.c: the brood__name_bit of each */
     };
     union {
         double number;    /* a number, a date */
@@ -49,10 +49,11 @@ typedef struct brood__node {
 typedef struct brood__document {
     brood__node *nodes;
     uint32_t count, capacity;
-    uint32_t max_nodes; /* a ceiling; 0: none but memory */
-    bool taken;         /* lives on the heap, by brood_value_take or brood_value_parse */
-    bool referring;     /* has references */
-    uint32_t *objects;  /* clone.c: the node of each object that may be referred to */
+    uint32_t max_nodes;  /* a ceiling; 0: none but memory */
+    bool taken;          /* lives on the heap, by brood_value_take or brood_value_parse */
+    bool referring;      /* has references */
+    uint32_t root_lacks; /* the brood__name_bit of what the first node has no name of; 0: not known */
+    uint32_t *objects;   /* clone.c: the node of each object that may be referred to */
     uint32_t object_count, object_capacity;
     brood__arena texts; /* what could not stay in place */
     struct {
@@ -65,6 +66,12 @@ typedef struct brood__document {
         uint32_t owner, index, node;
     } near; /* where the view was last: in the container before `owner`, unless that is 0 */
 } brood__document;
+
+/* One of 32, the same for the same name: what tells in a moment that an object has it not, or not twice. */
+static inline uint32_t brood__name_bit(const char *text, size_t len) {
+    unsigned first = (uint8_t)text[0], last = (uint8_t)text[len - (len > 0)];
+    return UINT32_C(1) << (first + 5 * last + 11 * len) % 32;
+}
 
 /* Empty, with its memory kept. */
 void brood__document_reset(brood__document *document);

@@ -305,6 +305,7 @@ static inline bool close_container(reader *r, bool build) {
         uint32_t closed = r->open;
         brood__node *node = &document->nodes[closed];
         bool doubtful = node->doubtful;
+        document->root_lacks = ~node->names; /* the last one to be closed is the first node */
         r->open = node->parent;
         node->parent = 0;
         node->doubtful = false;
@@ -353,8 +354,7 @@ static inline __attribute__((always_inline)) char *read_value(reader *r, char *a
 
 /* Whether it may have the name twice is known by a bit for each of its names: most objects need no other look. */
 static inline void count_name(brood__node *object, const brood__node *name) {
-    unsigned first = (uint8_t)name->text[0], last = (uint8_t)name->text[name->size - (name->size > 0)];
-    uint32_t bit = UINT32_C(1) << (first + 5 * last + 11 * name->size) % 32;
+    uint32_t bit = brood__name_bit(name->text, name->size);
     object->doubtful |= (object->names & bit) != 0;
     object->names |= bit;
     object->count++;
