@@ -428,36 +428,59 @@ TEST(exec_without_proc) {
     CHECK_EQ(status, 0);
 }
 
-/* The program is well, and what it left running writes until a stop ends that: the output is not whole. */
+/* The program is well, and what it left running holds its output until a stop ends that: the output is not whole. */
 TEST(exec_tells_that_what_was_left_running_was_stopped) {
-    const char *trace = test_path(t, "trace");
-    const char *command = test_format("(while :; do echo on; touch '%s'; sleep 0.05; done) & exit 0", trace);
-    brood_abort *abort;
-    CHECK_EQ(brood_abort_new(&abort), 0);
-    DEFER(brood_abort_free, abort);
-    answer *a = answer_new(), *b = answer_new();
-    const brood_options pulled = {.own = BROOD_OWN_TREE, .abort = abort, .close_grace_ms = 60000},
-                        timed = {.own = BROOD_OWN_TREE, .timeout_ms = (uint64_t)(400 * test_slow())};
-    brood_child *child;
-    CHECK_EQ(brood_exec(t->loop, command, &pulled, answer_on_result, a, &child), 0);
-    RUN_UNTIL(access(trace, F_OK) == 0 && brood_child_pid(child) > 0 && test_process_gone(brood_child_pid(child)));
-    test_idle(1); /* the loop hears of it, too */
-    brood_abort_now(abort);
+    const char *command = test_format("'%s' pause & exit 0", CHILD);
+    for (int tree = 0; tree < 2; tree++) {
+        brood_abort *abort;
+        brood_child *child;
+        CHECK_EQ(brood_abort_new(&abort), 0);
+        DEFER(brood_abort_free, abort);
+        answer *a = answer_new(), *b = answer_new();
+        const brood_options pulled = {.own = tree ? BROOD_OWN_TREE : BROOD_OWN_GROUP,
+                                      .abort = abort,
+                                      .close_grace_ms = 60000},
+                            timed = {.own = tree ? BROOD_OWN_TREE : BROOD_OWN_GROUP,
+                                     .timeout_ms = (uint64_t)(300 * test_slow()),
+                                     .close_grace_ms = 60000};
+        CHECK_EQ(brood_exec(t->loop, command, &pulled, answer_on_result, a, &child), 0);
+        RUN_UNTIL(brood_child_exit(child));
+        brood_abort_now(abort);
+        RUN();
+        brood_child_close(child);
+        CHECK(brood_exit_ok(&a->result.exit));
+        CHECK(a->result.cut);
+        CHECK_EQ(a->result.cut_pid, 0);
+        CHECK_HAS(a->result.message, "it was aborted while ");
+        CHECK_EQ(brood_exec(t->loop, command, &timed, answer_on_result, b, NULL), 0);
+        RUN();
+        CHECK(brood_exit_ok(&b->result.exit));
+        CHECK(b->result.cut);
+        CHECK_HAS(b->result.message, "its time was over while ");
+        brood_result *waited = result_new();
+        CHECK_EQ(brood_exec_sync(command, &timed, waited), 0);
+        CHECK(brood_exit_ok(&waited->exit));
+        CHECK(waited->cut);
+        CHECK_HAS(waited->message, "its time was over while ");
+    }
+}
+
+/* Nothing of it is owned but the program, which has ended: its time stops nobody, and the output comes to its end. */
+TEST(exec_whose_time_is_over_stops_nobody_that_it_does_not_own) {
+    const char *command = test_format("'%s' sleep %ld print rest & exit 0", CHILD, 400 * test_slow());
+    const brood_options timed = {.own = BROOD_OWN_CHILD,
+                                 .timeout_ms = (uint64_t)(200 * test_slow()),
+                                 .close_grace_ms = 60000,
+                                 .kill_grace_ms = 60000};
+    answer *a = answer_new();
+    CHECK_EQ(brood_exec(t->loop, command, &timed, answer_on_result, a, NULL), 0);
     RUN();
-    brood_child_close(child);
-    CHECK(brood_exit_ok(&a->result.exit));
-    CHECK(a->result.cut);
-    CHECK_HAS(a->result.message, "it was aborted while ");
-    CHECK_EQ(brood_exec(t->loop, command, &timed, answer_on_result, b, NULL), 0);
-    RUN();
-    CHECK(brood_exit_ok(&b->result.exit));
-    CHECK(b->result.cut);
-    CHECK_HAS(b->result.message, "its time was over while ");
+    CHECK_STR(a->result.out.bytes, "rest\n");
+    CHECK(!a->result.cut);
     brood_result *waited = result_new();
     CHECK_EQ(brood_exec_sync(command, &timed, waited), 0);
-    CHECK(brood_exit_ok(&waited->exit));
-    CHECK(waited->cut);
-    CHECK_HAS(waited->message, "its time was over while ");
+    CHECK_STR(waited->out.bytes, "rest\n");
+    CHECK(!waited->cut);
 }
 
 TEST(exec_does_not_cut_what_ends_in_time) {

@@ -2,6 +2,9 @@
 #include "harness/talk.h"
 
 #include "base/fault.h"
+#include "channel/frame.h"
+#include "channel/handle.h"
+#include "value/json.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,6 +16,36 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* One document reads them all, as a channel's does: nothing of a message is taken for the next one's. */
+TEST(handle_words_are_known_from_what_is_a_users) {
+    static const struct {
+        const char *json;
+        brood__internal what;
+    } cases[] = {
+        {"{\"a\":1}", BROOD__NOT_INTERNAL},
+        {"{\"cmd\":\"NODE_HANDLE_ACK\"}", BROOD__ACK},
+        {"{\"df\":1,\"c\":[{\"cmd\":\"NODE_HANDLE\"}]}", BROOD__NOT_INTERNAL}, /* `df` has the bit of `cmd` */
+        {"{\"x\":{\"y\":1},\"c\\u006dd\":\"NODE_HANDLE\",\"z\":{}}", BROOD__ENVELOPE},
+        {"[1]", BROOD__NOT_INTERNAL},
+        {"{\"cmd\":1,\"cmd\":\"NODE_HANDLE_NACK\"}", BROOD__NACK},
+        {"7", BROOD__NOT_INTERNAL},
+        {"{\"msg\":{},\"cmd\":\"NODE_OTHER\"}", BROOD__UNKNOWN},
+        {"{\"cmd\":\"mine\"}", BROOD__NOT_INTERNAL},
+        {"{}", BROOD__NOT_INTERNAL},
+    };
+    brood__document document = {0};
+    for (size_t i = 0; i < 3 * sizeof cases / sizeof *cases; i++) {
+        const char *json = cases[i * 7 % (sizeof cases / sizeof *cases)].json;
+        char text[128] = {0};
+        size_t at;
+        memcpy(text, json, strlen(json));
+        CHECK_EQ(brood__json_read(&document, text, strlen(json), BROOD__MAX_DEPTH, &at), 0);
+        CHECK_EQ(brood__internal_of((brood_value){&document, 0}), cases[i * 7 % (sizeof cases / sizeof *cases)].what);
+        brood__document_reset(&document);
+    }
+    brood__document_done(&document);
+}
 
 /* All there is until its end, within the time that a slow machine needs; then closed. */
 static const char *drain(int fd) {

@@ -42,6 +42,7 @@ TEST(exit_status_is_what_a_shell_would_say) {
         {{.reason = BROOD_REASON_TIMED_OUT, .code = 3}, 124},
         {{.reason = BROOD_REASON_OUTPUT_LIMIT, .code = 0}, 125},
         {{.reason = BROOD_REASON_OUTPUT_LIMIT, .code = 3}, 3},
+        {{.reason = BROOD_REASON_HOST_MEMORY, .code = 0}, 125},
         {{.reason = BROOD_REASON_UNKNOWN, .code = -1}, 125},
         {{.reason = BROOD_REASON_NOT_STARTED, .code = -1}, 125},
     };

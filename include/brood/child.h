@@ -49,11 +49,11 @@ typedef struct brood_result {
     uint64_t out_dropped; /**< bytes that were read over `max_buffer` and dropped, of slot 1 */
     uint64_t err_dropped; /**< of slot 2 */
     /**
-     * The child ended, and the end of its output was not waited for, since another process held a pipe: it still does,
-     * or it was stopped with what else the child had left running.
+     * The child ended, but its output did not by itself: another process still holds a pipe, and was not waited for any
+     * longer, or what the child had left running held one until it was stopped.
      */
     bool cut;
-    pid_t cut_pid; /**< one that holds it, or held it as it was stopped; 0 if none could be found */
+    pid_t cut_pid; /**< who still holds a pipe, 0 if nobody does, or could not be found */
     /**
      * Node's name for what went wrong, or NULL: "ERR_CHILD_PROCESS_STDIO_MAXBUFFER", "ETIMEDOUT", "ABORT_ERR", or
      * the errno's name ("ENOENT") of a start that failed. Static text.

@@ -126,7 +126,7 @@ static inline bool brood_exit_ok(const brood_exit *ended) {
 /**
  * The exit status that a shell or timeout(1) would give: the code; 128 + n for signal n; 124 for a timeout, an idle
  * limit or a limit of CPU time; 125 for one that was not started (126 or 127 are the caller's to choose), if nobody
- * knows, or where output was lost of one that exited with 0.
+ * knows, or where it was stopped since it wrote too much, and exited with 0.
  */
 BROOD_API int brood_exit_status(const brood_exit *ended);
 

@@ -219,7 +219,9 @@ static void tell_value(brood_channel *c, uint64_t begin, uint64_t end) {
     brood__internal internal = brood__internal_of(message.value);
     if (c->owner && c->owner->on_activity)
         c->owner->on_activity(c);
-    if (internal == BROOD__NOT_INTERNAL && c->document.shared_count == 0 && brood__list_empty(&c->arrivals.list))
+    bool plain =
+        internal == BROOD__NOT_INTERNAL && c->document.shared_count == 0 && brood__list_empty(&c->arrivals.list);
+    if (plain && brood__channel_is_live(c))
         tell_user(c, &message); /* most are that and no more */
     else
         tell_more_than_value(c, internal, begin, end);

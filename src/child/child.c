@@ -135,15 +135,15 @@ void brood__child_signal_all(brood_child *c, int signal) {
     brood__child_update_timer(c);
 }
 
-/* Before it is: what holds the output still is there. */
+/* Before it is stopped. */
 static void see_what_is_cut(brood_child *c) {
-    for (size_t i = 0; i < c->stream_count; i++)
+    for (size_t i = 0; brood__owned_has_left_some(&c->owned) && i < c->stream_count; i++)
         if (brood__stream_is_open(&c->streams[i]) && !c->streams[i].writes)
-            brood__cut_if_held(&c->cut, c->streams[i].watch.fd, c->deadlines.reason);
+            brood__cut_by_stop(&c->cut, c->streams[i].watch.fd, c->deadlines.reason);
 }
 
 static void send_stop(brood_child *c) {
-    if (c->state == BROOD__EXITED)
+    if (c->state == BROOD__EXITED && c->open_streams > 0)
         see_what_is_cut(c);
     brood__trace("stop", c->owned.process.pid, 0, brood_reason_text(c->deadlines.reason));
     brood__trace("signal", c->owned.process.pid, c->kill_signal, NULL);
@@ -248,7 +248,7 @@ static void cut_output(brood_child *c) {
         brood_stream *s = &c->streams[i];
         if (!brood__stream_is_open(s))
             continue;
-        brood__cut_pipe(&c->cut, s->watch.fd, BROOD_REASON_UNKNOWN);
+        brood__cut_by_time(&c->cut, s->watch.fd);
         if (!s->writes)
             stream_end(s, -ETIMEDOUT);
         brood__stream_close(s, -ECANCELED);

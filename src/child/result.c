@@ -188,18 +188,34 @@ static void say_last_words(sentence *s, const brood__collected *err) {
     s->text[s->len] = '\0';
 }
 
-static void say_cut(sentence *s, const brood__cut *cut) {
-    static const char *const why[] = {[BROOD_REASON_TIMED_OUT] = "its time was over while ",
-                                      [BROOD_REASON_ABORTED] = "it was aborted while ",
-                                      [BROOD_REASON_CPU_TIME] = "the CPU time of its tree was used up while "};
-    bool stopped = cut->stopped < sizeof why / sizeof *why && why[cut->stopped];
-    say(s, "; %s", stopped ? why[cut->stopped] : "");
-    if (cut->holder)
-        say(s, "process %d", (int)cut->holder);
-    else
-        say(s, "another process");
-    say(s, " still %s its output open, so the end of it was not waited for", stopped ? "held" : "holds");
+/* --- output that is cut --- */
+
+static const char *const why_stopped[] = {[BROOD_REASON_TIMED_OUT] = "its time was over",
+                                          [BROOD_REASON_ABORTED] = "it was aborted",
+                                          [BROOD_REASON_CPU_TIME] = "the CPU time of its tree was used up"};
+
+void brood__cut_by_time(brood__cut *cut, int host_end) {
+    if (!cut->by_time)
+        cut->holder = brood__pipe_holder(host_end);
+    cut->by_time = true;
 }
+
+void brood__cut_by_stop(brood__cut *cut, int host_end, brood_reason why) {
+    bool told = why < sizeof why_stopped / sizeof *why_stopped && why_stopped[why]; /* others say so themselves */
+    if (told && brood__pipe_is_held(host_end))
+        cut->by_stop = why;
+}
+
+static void say_cut(sentence *s, const brood__cut *cut) {
+    if (cut->by_time && cut->holder)
+        say(s, "; process %d still holds its output open, so the end of it was not waited for", (int)cut->holder);
+    else if (cut->by_time)
+        say(s, "; another process still holds its output open, so the end of it was not waited for");
+    else if (cut->by_stop)
+        say(s, "; %s while what it had left running held its output, and that was stopped", why_stopped[cut->by_stop]);
+}
+
+/* --- the sentence --- */
 
 static void write_message(char *text, const brood__ending *end) {
     sentence s = {.text = text};
@@ -210,20 +226,7 @@ static void write_message(char *text, const brood__ending *end) {
     say_reason(&s, end);
     if (end->exit.reason == BROOD_REASON_EXITED && end->exit.code != 0 && end->collector)
         say_last_words(&s, &end->collector->slot[1]);
-    if (end->cut.is)
-        say_cut(&s, &end->cut);
-}
-
-/* --- output that is cut --- */
-
-void brood__cut_pipe(brood__cut *cut, int host_end, brood_reason stopped) {
-    if (!cut->is)
-        *cut = (brood__cut){.is = true, .holder = brood__pipe_holder(host_end), .stopped = stopped};
-}
-
-void brood__cut_if_held(brood__cut *cut, int host_end, brood_reason stopped) {
-    if (brood__pipe_is_held(host_end))
-        brood__cut_pipe(cut, host_end, stopped);
+    say_cut(&s, &end->cut);
 }
 
 /* --- the result --- */
@@ -269,7 +272,7 @@ void brood__result_make(const brood__ending *end, brood_result *ret) {
     memory *m = brood__alloc(sizeof *m);
     *ret = (brood_result){
         .exit = end->exit,
-        .cut = end->cut.is,
+        .cut = end->cut.by_time || end->cut.by_stop,
         .cut_pid = end->cut.holder,
         .error_name = error_name(end),
         .command = "",

@@ -6,17 +6,17 @@
 
 #include <brood/child.h>
 
-/* Its output is not waited for to its end, since somebody else still holds it. */
+/* How its output came to its end, if not by itself. */
 typedef struct brood__cut {
-    bool is;
-    pid_t holder;
-    brood_reason stopped; /* the child was well, and then that came; UNKNOWN: nothing but time did */
+    bool by_time;         /* it is not waited for any longer: somebody still holds it, */
+    pid_t holder;         /* this one, as far as is known */
+    brood_reason by_stop; /* what it had left running was stopped for this; UNKNOWN: it was not */
 } brood__cut;
 
 /* A pipe that is not read on. The first one counts. */
-void brood__cut_pipe(brood__cut *cut, int host_end, brood_reason stopped);
-/* The child has ended, and what is left is stopped: a pipe of it, which somebody may hold. */
-void brood__cut_if_held(brood__cut *cut, int host_end, brood_reason stopped);
+void brood__cut_by_time(brood__cut *cut, int host_end);
+/* The child has ended, and what it has left running is about to be stopped: it may hold this pipe. */
+void brood__cut_by_stop(brood__cut *cut, int host_end, brood_reason why);
 
 /* All that goes into a result. */
 typedef struct brood__ending {

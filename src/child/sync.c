@@ -55,10 +55,23 @@ static int refuse_callbacks(const brood_options *o, brood_failure *why) {
 
 /* --- stopping --- */
 
-static void send_stop(run *r) {
-    for (size_t i = 0; r->owned.ended && i < r->compiled.plan.slot_count; i++)
+static bool pipes_open(const run *r) {
+    for (size_t i = 0; i < r->compiled.plan.slot_count; i++)
         if (r->compiled.plan.slots[i].host_end >= 0)
-            brood__cut_if_held(&r->ending.cut, r->compiled.plan.slots[i].host_end, r->deadlines.reason);
+            return true;
+    return false;
+}
+
+/* It has ended: only what it wrote is still open. */
+static void see_what_is_cut(run *r) {
+    for (size_t i = 0; brood__owned_has_left_some(&r->owned) && i < r->compiled.plan.slot_count; i++)
+        if (r->compiled.plan.slots[i].host_end >= 0)
+            brood__cut_by_stop(&r->ending.cut, r->compiled.plan.slots[i].host_end, r->deadlines.reason);
+}
+
+static void send_stop(run *r) {
+    if (r->deadlines.exited && pipes_open(r))
+        see_what_is_cut(r);
     brood__owned_ask_to_stop(&r->owned, r->kill_signal);
 }
 
@@ -106,19 +119,12 @@ static void write_slot(run *r, size_t i) {
         close_slot(r, i);
 }
 
-static bool pipes_open(const run *r) {
-    for (size_t i = 0; i < r->compiled.plan.slot_count; i++)
-        if (r->compiled.plan.slots[i].host_end >= 0)
-            return true;
-    return false;
-}
-
 static void cut_output(run *r) {
     for (size_t i = 0; i < r->compiled.plan.slot_count; i++) {
         int fd = r->compiled.plan.slots[i].host_end;
         if (fd < 0)
             continue;
-        brood__cut_pipe(&r->ending.cut, fd, BROOD_REASON_UNKNOWN);
+        brood__cut_by_time(&r->ending.cut, fd);
         close_slot(r, i);
     }
 }

@@ -120,8 +120,8 @@ static void disconnect(talk *k) {
 /* If it is not ourselves who hold it up, since our reader does not read. */
 static void has_been_quiet(uv_timer_t *timer) {
     talk *k = timer->data;
-    k->gave_up = !k->write.under_way;
-    if (k->gave_up)
+    k->gave_up = k->channel && !k->write.under_way;
+    if (!k->write.under_way)
         disconnect(k);
     else
         uv_timer_start(timer, has_been_quiet, QUIET_MS, 0);
@@ -345,7 +345,7 @@ static void hint_at_silence(const talk *k) {
     if (well && k->received == 0 && !had_nothing)
         cli_remark("talk", "the program has sent no message: what it prints is none, it sends by process.send, or as "
                            "brood_channel(3) says");
-    if (k->gave_up && k->ended.code > 0)
+    if (k->gave_up && k->ended.code > 0 && !k->failed && !k->stopped && !k->left_by)
         cli_remark("talk", "it had not answered for a second when it was disconnected: --replies waits for an answer "
                            "to each line");
 }

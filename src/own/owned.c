@@ -273,6 +273,10 @@ bool brood__owned_lives_on(const brood__owned *o) {
     return o->reach == BROOD_OWN_TREE && (o->is_direct ? o->ended : o->holder.exited) && !tree_is_done(o);
 }
 
+bool brood__owned_has_left_some(const brood__owned *o) {
+    return o->reach == BROOD_OWN_GROUP ? brood__group_lives(o->process.pid) : brood__owned_lives_on(o);
+}
+
 bool brood__owned_has_guard(const brood__owned *o) {
     return o->is_direct;
 }

@@ -90,6 +90,8 @@ bool brood__owned_has_guard(const brood__owned *o);
 
 /* The process has ended, and something of its tree is left. */
 bool brood__owned_lives_on(const brood__owned *o);
+/* The process has ended: whether a stop reaches anything else. */
+bool brood__owned_has_left_some(const brood__owned *o);
 
 /* TREE: all of it has been sent SIGKILL. */
 bool brood__owned_is_ending(const brood__owned *o);

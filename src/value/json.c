@@ -419,6 +419,7 @@ static inline __attribute__((always_inline)) char *read_all(reader *r, char *at,
 
 static int run(reader *r, char *text, size_t len, uint32_t max_depth, size_t *ret_at) {
     text[len] = 0;
+    r->at = text;
     r->end = text + len;
     r->depth = 0;
     r->is_object[0] = 0;
