@@ -317,8 +317,8 @@ static inline bool close_container(reader *r, bool build) {
     return true;
 }
 
-/* One that is no container: all of it. A container: its bracket. */
-static inline __attribute__((always_inline)) char *read_value(reader *r, char *at, bool build) {
+/* One that is no container: all of it. A container: its bracket. `first`: the byte there. */
+static inline __attribute__((always_inline)) char *read_value(reader *r, char *at, char first, bool build) {
     brood__node ignored = {0}, *node = &ignored;
     double number = 0;
     if (build) {
@@ -327,7 +327,7 @@ static inline __attribute__((always_inline)) char *read_value(reader *r, char *a
             return no_room(r, at);
         *node = ignored;
     }
-    switch (*at) {
+    switch (first) {
     case '{':
     case '[':
         return open_container(r, at, node, build);
@@ -394,7 +394,7 @@ static inline __attribute__((always_inline)) char *read_all(reader *r, char *at,
         if (closing == ']' && build)
             r->document->nodes[r->open].count++;
         char first = *at;
-        at = read_value(r, at, build);
+        at = read_value(r, at, first, build);
         if (!at)
             return NULL;
         at = skip_blanks(at, build);
@@ -419,7 +419,6 @@ static inline __attribute__((always_inline)) char *read_all(reader *r, char *at,
 
 static int run(reader *r, char *text, size_t len, uint32_t max_depth, size_t *ret_at) {
     text[len] = 0;
-    r->at = text;
     r->end = text + len;
     r->depth = 0;
     r->is_object[0] = 0;
