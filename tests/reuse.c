@@ -128,6 +128,8 @@ static void both_ways(int (*body)(void)) {
 }
 
 TEST(reuse_of_a_number_spares_the_other) {
+    if (test_is_emulated())
+        SKIP("valgrind knows no pidfd_open(2)");
     both_ways(signal_after_reuse);
 }
 
@@ -207,6 +209,8 @@ static int signal_while_numbers_come_again(void) {
 }
 
 TEST(reuse_of_all_numbers_spares_the_others) {
+    if (test_is_emulated())
+        SKIP("valgrind knows no pidfd_open(2)");
     if (!has_own_pid_max())
         SKIP("no pid_max of a namespace's own");
     both_ways(signal_while_numbers_come_again);
@@ -221,6 +225,8 @@ static int is_refused_for_proc(void) {
 
 /* A host whose children are of another PID namespace than itself: numbers would mean others there. */
 TEST(reuse_of_numbers_by_another_namespace_is_refused) {
+    if (test_is_emulated())
+        SKIP("valgrind knows no pidfd_open(2)");
     pid_t pid = fork();
     if (pid == 0)
         _exit(unshare(CLONE_NEWPID) < 0 ? NO_NAMESPACE : is_refused_for_proc());
@@ -241,6 +247,8 @@ static int be_host_elsewhere(void) {
 }
 
 TEST(reuse_of_numbers_by_a_proc_of_another_namespace_is_refused) {
+    if (test_is_emulated())
+        SKIP("valgrind knows no pidfd_open(2)");
     pid_t pid = fork();
     if (pid == 0) {
         if (unshare(CLONE_NEWPID) < 0)

@@ -336,7 +336,7 @@ TEST(stream_write_from_the_drain_callback) {
     *left = 30000 * 200;
     w->more = left;
     w->then = write_on_at_drain;
-    START_KEPT(w, .args = BROOD_ARGS(CHILD, "drain"), .out = WATCHED,
+    START_KEPT(w, .args = BROOD_ARGS(CHILD, "sleep", "100", "drain"), .out = WATCHED, /* first the pipe is full */
                .in = {.kind = BROOD_STDIO_PIPE, .high_water = 100000, .on_drain = watch_on_drain});
     write_on_at_drain(w, "drain");
     RUN_UNTIL(w->ends || brood_stream_queued(brood_child_stream(w->child, 0)) > 200000);

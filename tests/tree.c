@@ -464,6 +464,8 @@ TEST(tree_whose_holder_is_killed) {
 
 /* Which the kernel's cgroup.kill passes by. It holds the output, whose end is waited for. */
 TEST(tree_whose_holder_is_killed_and_whose_first_thread_has_left) {
+    if (test_is_emulated())
+        SKIP("valgrind ends with the first thread");
     have_holders();
     watch *w = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "fork", "leave-thread"), TREE);
@@ -657,6 +659,8 @@ static const char *words_of(pid_t pid) {
 
 /* Where nothing has to be made for the tree first, both are made at once; and the holder has nothing of the host's. */
 TEST(tree_whose_holder_has_borne_its_program) {
+    if (test_is_emulated())
+        SKIP("valgrind shares no memory with a child");
     watch *w = watch_new();
     int inherited = test_fd(fcntl(0, F_DUPFD, 9)); /* without close-on-exec */
     CHECK_GE(inherited, 0);
@@ -683,6 +687,8 @@ TEST(tree_whose_holder_has_borne_its_program) {
 
 /* The kernel would end a holder in the middle of its exec, and nobody would own the program. */
 TEST(tree_is_refused_where_its_holder_has_no_room) {
+    if (test_is_emulated())
+        SKIP("valgrind needs more room than that");
     if (IS_SANITIZED)
         SKIP("a sanitizer needs much room");
     struct rlimit before, little = {.rlim_cur = 1 << 20, .rlim_max = RLIM_INFINITY};
@@ -724,6 +730,8 @@ TEST(tree_starts_while_the_host_gets_signals) {
 
 /* A child of the test's, which is given up as such a holder is: whatever comes next waits for it, once it has ended. */
 TEST(tree_whose_holder_was_given_up_leaves_no_zombie) {
+    if (test_is_emulated())
+        SKIP("valgrind knows no pidfd_open(2)");
     have_holders();
     int held[2];
     char byte;
@@ -841,6 +849,8 @@ static bool can_make_namespaces(void) {
     SKIP("no leave to make a PID namespace")
 
 TEST_TORTURE(tree_in_a_namespace) {
+    if (test_is_emulated())
+        SKIP("valgrind knows no pidfd_open(2)");
     NEED_NAMESPACES;
     watch *w = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "escape", "forever", "hold"), TREE,
@@ -862,6 +872,8 @@ TEST_TORTURE(tree_in_a_namespace) {
 
 /* Its own /proc shows it, and no one else. */
 TEST(tree_in_a_namespace_has_a_proc_of_its_own) {
+    if (test_is_emulated())
+        SKIP("valgrind knows no pidfd_open(2)");
     NEED_NAMESPACES;
     brood_result *r = result_new();
     CHECK_EQ(brood_exec_sync("ls /proc | grep -c '^[0-9]*$'; readlink /proc/self",
@@ -873,6 +885,8 @@ TEST(tree_in_a_namespace_has_a_proc_of_its_own) {
 }
 
 TEST(tree_in_a_namespace_goes_with_its_holder) {
+    if (test_is_emulated())
+        SKIP("valgrind knows no pidfd_open(2)");
     NEED_NAMESPACES;
     brood__probe_force("cgroup", true);
     watch *w = watch_new();
@@ -891,6 +905,8 @@ TEST(tree_in_a_namespace_goes_with_its_holder) {
 }
 
 TEST_TORTURE(tree_in_a_namespace_that_was_let_live) {
+    if (test_is_emulated())
+        SKIP("valgrind knows no pidfd_open(2)");
     NEED_NAMESPACES;
     watch *w = watch_new();
     const char *ms = test_format("%ld", 200 * test_slow());

@@ -71,7 +71,7 @@ static bool has_odd_children(void) {
     int reaps = 0;
     if (has_children_elsewhere())
         return true;
-    if (getpid() == 1 || (prctl(PR_GET_CHILD_SUBREAPER, &reaps) == 0 && reaps))
+    if (getpid() == 1 || (prctl(PR_GET_CHILD_SUBREAPER, &reaps, 0, 0, 0) == 0 && reaps))
         return true;
     return sigaction(SIGCHLD, NULL, &ends) < 0 || ends.sa_handler == SIG_IGN || (ends.sa_flags & SA_NOCLDWAIT);
 }
