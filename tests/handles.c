@@ -35,13 +35,15 @@ TEST(handle_words_are_known_from_what_is_a_users) {
         {"{}", BROOD__NOT_INTERNAL},
     };
     brood__document document = {0};
-    for (size_t i = 0; i < 3 * sizeof cases / sizeof *cases; i++) {
-        const char *json = cases[i * 7 % (sizeof cases / sizeof *cases)].json;
+    const size_t count = sizeof cases / sizeof *cases;
+    for (size_t i = 0; i < 3 * count; i++) {
+        size_t nth = i * 7 % count; /* each after another one */
+        const char *json = cases[nth].json;
         char text[128] = {0};
         size_t at;
         memcpy(text, json, strlen(json));
         CHECK_EQ(brood__json_read(&document, text, strlen(json), BROOD__MAX_DEPTH, &at), 0);
-        CHECK_EQ(brood__internal_of((brood_value){&document, 0}), cases[i * 7 % (sizeof cases / sizeof *cases)].what);
+        CHECK_EQ(brood__internal_of((brood_value){&document, 0}), cases[nth].what);
         brood__document_reset(&document);
     }
     brood__document_done(&document);

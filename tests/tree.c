@@ -845,12 +845,12 @@ static bool can_make_namespaces(void) {
 }
 
 #define NEED_NAMESPACES                                                                                                \
+    if (test_is_emulated())                                                                                            \
+        SKIP("valgrind knows no pidfd_open(2)");                                                                       \
     if (!can_make_namespaces())                                                                                        \
     SKIP("no leave to make a PID namespace")
 
 TEST_TORTURE(tree_in_a_namespace) {
-    if (test_is_emulated())
-        SKIP("valgrind knows no pidfd_open(2)");
     NEED_NAMESPACES;
     watch *w = watch_new();
     START_KEPT(w, .args = BROOD_ARGS(CHILD, "parent", "orphan", "forever", "escape", "forever", "hold"), TREE,
@@ -872,8 +872,6 @@ TEST_TORTURE(tree_in_a_namespace) {
 
 /* Its own /proc shows it, and no one else. */
 TEST(tree_in_a_namespace_has_a_proc_of_its_own) {
-    if (test_is_emulated())
-        SKIP("valgrind knows no pidfd_open(2)");
     NEED_NAMESPACES;
     brood_result *r = result_new();
     CHECK_EQ(brood_exec_sync("ls /proc | grep -c '^[0-9]*$'; readlink /proc/self",
@@ -885,8 +883,6 @@ TEST(tree_in_a_namespace_has_a_proc_of_its_own) {
 }
 
 TEST(tree_in_a_namespace_goes_with_its_holder) {
-    if (test_is_emulated())
-        SKIP("valgrind knows no pidfd_open(2)");
     NEED_NAMESPACES;
     brood__probe_force("cgroup", true);
     watch *w = watch_new();
@@ -905,8 +901,6 @@ TEST(tree_in_a_namespace_goes_with_its_holder) {
 }
 
 TEST_TORTURE(tree_in_a_namespace_that_was_let_live) {
-    if (test_is_emulated())
-        SKIP("valgrind knows no pidfd_open(2)");
     NEED_NAMESPACES;
     watch *w = watch_new();
     const char *ms = test_format("%ld", 200 * test_slow());

@@ -137,13 +137,13 @@ void brood__child_signal_all(brood_child *c, int signal) {
 
 /* Before it is stopped. */
 static void see_what_is_cut(brood_child *c) {
-    for (size_t i = 0; brood__owned_has_left_some(&c->owned) && i < c->stream_count; i++)
+    for (size_t i = 0; i < c->stream_count; i++)
         if (brood__stream_is_open(&c->streams[i]) && !c->streams[i].writes)
             brood__cut_by_stop(&c->cut, c->streams[i].watch.fd, c->deadlines.reason);
 }
 
 static void send_stop(brood_child *c) {
-    if (c->state == BROOD__EXITED && c->open_streams > 0)
+    if (c->state == BROOD__EXITED && c->open_streams > 0 && brood__owned_has_left_some(&c->owned))
         see_what_is_cut(c);
     brood__trace("stop", c->owned.process.pid, 0, brood_reason_text(c->deadlines.reason));
     brood__trace("signal", c->owned.process.pid, c->kill_signal, NULL);

@@ -64,13 +64,13 @@ static bool pipes_open(const run *r) {
 
 /* It has ended: only what it wrote is still open. */
 static void see_what_is_cut(run *r) {
-    for (size_t i = 0; brood__owned_has_left_some(&r->owned) && i < r->compiled.plan.slot_count; i++)
+    for (size_t i = 0; i < r->compiled.plan.slot_count; i++)
         if (r->compiled.plan.slots[i].host_end >= 0)
             brood__cut_by_stop(&r->ending.cut, r->compiled.plan.slots[i].host_end, r->deadlines.reason);
 }
 
 static void send_stop(run *r) {
-    if (r->deadlines.exited && pipes_open(r))
+    if (r->deadlines.exited && pipes_open(r) && brood__owned_has_left_some(&r->owned))
         see_what_is_cut(r);
     brood__owned_ask_to_stop(&r->owned, r->kill_signal);
 }

@@ -120,8 +120,8 @@ static void disconnect(talk *k) {
 /* If it is not ourselves who hold it up, since our reader does not read. */
 static void has_been_quiet(uv_timer_t *timer) {
     talk *k = timer->data;
-    k->gave_up = k->channel && !k->write.under_way;
-    if (!k->write.under_way)
+    k->gave_up = !k->write.under_way;
+    if (k->gave_up)
         disconnect(k);
     else
         uv_timer_start(timer, has_been_quiet, QUIET_MS, 0);
@@ -281,6 +281,7 @@ static void disconnected(brood_channel *channel, int error, void *the_talk) {
     talk *k = the_talk;
     (void)channel;
     k->channel = NULL;
+    uv_timer_stop(&k->quiet);
     lines_stop(&k->lines);
     if (error == -EBADMSG)
         complain(
@@ -341,11 +342,11 @@ static void tell_held(void *the_talk, int signal) {
 /* A program that knows of no channel prints what is taken for an answer, and exits with 0. A failure speaks for itself. */
 static void hint_at_silence(const talk *k) {
     bool had_nothing = k->input_end && k->lines.number == 0; /* it may also have ended before the first line came */
-    bool well = k->ended.code == 0 && !k->ended.signal && !k->failed && !k->stopped && !k->left_by;
+    bool known = k->failed || k->stopped || k->left_by, well = k->ended.code == 0 && !k->ended.signal && !known;
     if (well && k->received == 0 && !had_nothing)
         cli_remark("talk", "the program has sent no message: what it prints is none, it sends by process.send, or as "
                            "brood_channel(3) says");
-    if (k->gave_up && k->ended.code > 0 && !k->failed && !k->stopped && !k->left_by)
+    if (k->gave_up && k->ended.code > 0 && !known)
         cli_remark("talk", "it had not answered for a second when it was disconnected: --replies waits for an answer "
                            "to each line");
 }
